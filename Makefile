@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+
+# Every check that decides about a change is a target here; CI only calls make.
+
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+VERSION           ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+export SOURCE_DATE_EPOCH VERSION
+
+# Tools are pinned here and not in go.mod, whose list is what ships.
+GOLANGCI    ?= go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK ?= go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+# Build with the Go at hand, as the image's build does: go.mod names no patch
+# release of it.
+export GOTOOLCHAIN = local
+
+RELEASE := -trimpath -buildvcs=false -tags release -ldflags '-s -w -buildid= -X main.version=$(VERSION)'
+
+.DEFAULT_GOAL := help
+.PHONY: help deps go ui build demo demo-check check lint test bench fuzz cross vuln clean
+
+help: ## Show the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# A fresh Debian machine needs no other preparation; where all is there, deps
+# takes no time and asks for nothing.
+DEBS := build-essential pkg-config ca-certificates libvpx-dev libyuv-dev libasound2-dev \
+        libwebrtc-audio-processing-dev node-preact node-typescript chromium
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+INSTALL = dpkg-query -W -f '$${Status}\n' $(1) 2>/dev/null | awk '/ok installed/{n++} END{exit n!=$(words $(1))}' || \
+          { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -qy --no-install-recommends $(1); }
+
+deps: go ## Install what the build and the tests need, on Debian
+	@$(call INSTALL,$(DEBS))
+
+go:
+	@v=$$(go env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p'); [ "$${v:-0}" -ge 26 ] || \
+	  { echo "Go 1.26 or newer is needed: unpack it from https://go.dev/dl/ into /usr/local/go and put /usr/local/go/bin into PATH" >&2; exit 1; }
+
+ui: ## Bundle the panel's page from its TypeScript
+	go run ./device/panel/ui/build
+
+build: ui ## Build all programs for this computer in out/
+	go build -o out/ -ldflags '-X main.version=$(VERSION)' ./cmd/...
+
+# CAMERA and MIC take the name of a device or a file: see the README.
+CAMERA ?=
+MIC    ?=
+demo: deps build ## Two rooms on this computer; touch Call on one panel and Answer on the other
+	out/roomd demo -camera '$(CAMERA)' -microphone '$(MIC)'
+
+REPORT ?=
+demo-check: deps build ## The demo without people: 30 s of call, driven through the panels, with figures
+	out/roomd demo -check -report '$(REPORT)'
+
+check: lint test ## What must pass before a change lands
+
+lint: deps ui ## Formatting, go.mod, types of the page and linters
+	go mod tidy -diff
+	tsc --noEmit -p device/panel/ui
+	$(GOLANGCI) run
+
+TESTFLAGS ?=
+test: deps ui ## All tests under the race detector, in random order and uncached
+	REQUIRE_BROWSER=1 go test -race -shuffle=on -count=1 -timeout 30m $(TESTFLAGS) ./...
+
+bench: deps ui ## Benchmarks, ten runs, for benchstat
+	@mkdir -p out
+	go test -run '^$$' -bench . -benchmem -count 10 -timeout 2h ./... | tee out/bench.txt
+
+FUZZTIME ?= 20s
+fuzz: deps ui ## Run each fuzz target for FUZZTIME
+	@for dir in $$(go list -f '{{.Dir}}' ./...); do \
+	  for target in $$(cat "$$dir"/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p'); do \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir"; done; done
+
+vuln: ## Known vulnerabilities in what is called
+	$(GOVULNCHECK) ./...
+
+clean: ## Remove what was built
+	rm -rf out
+	find device/panel/ui/dist -mindepth 1 ! -name README.md -delete
+
+# The C libraries of the target come from Debian's arm64 packages, unpacked into
+# a private root: nothing of this computer's own package state changes. An image
+# build passes its own SYSROOT.
+CROSS       := aarch64-linux-gnu-
+CROSSDEBS   := gcc-aarch64-linux-gnu g++-aarch64-linux-gnu qemu-user-static
+TARGETDEBS  := libc6-dev libstdc++-12-dev libvpx-dev libyuv-dev libasound2-dev libwebrtc-audio-processing-dev
+SYSROOT     ?= $(CURDIR)/out/sysroot
+CROSSENV     = GOOS=linux GOARCH=arm64 CGO_ENABLED=1 CC='$(CROSS)gcc --sysroot=$(SYSROOT)' CXX='$(CROSS)g++ --sysroot=$(SYSROOT)' \
+               PKG_CONFIG_SYSROOT_DIR='$(SYSROOT)' \
+               PKG_CONFIG_LIBDIR='$(SYSROOT)/usr/lib/aarch64-linux-gnu/pkgconfig:$(SYSROOT)/usr/share/pkgconfig'
+
+cross: deps ui $(SYSROOT)/.complete ## Build the release programs for ARM64 in out/arm64/ and run them under QEMU
+	@$(call INSTALL,$(CROSSDEBS))
+	$(CROSSENV) go build $(RELEASE) -o out/arm64/ ./cmd/roomd
+	ROOMD_ARM64='$(CURDIR)/out/arm64/roomd' QEMU='qemu-aarch64-static -L $(SYSROOT)' go test -count=1 -run '^TestCross$$' -v ./cmd/roomd
+
+out/sysroot/.complete: Makefile
+	@rm -rf out/sysroot out/apt && mkdir -p out/sysroot out/apt/state out/apt/lists/partial out/apt/cache/archives/partial && : >out/apt/status
+	@printf '%s\n' 'APT::Architecture "arm64"; APT::Architectures { "arm64"; }; APT::Install-Recommends "false"; APT::Sandbox::User "root";' \
+	  'Dir::State "$(CURDIR)/out/apt/state"; Dir::State::lists "$(CURDIR)/out/apt/lists"; Dir::State::status "$(CURDIR)/out/apt/status";' \
+	  'Dir::Cache "$(CURDIR)/out/apt/cache";' >out/apt/apt.conf
+	APT_CONFIG=$(CURDIR)/out/apt/apt.conf apt-get update -q
+	APT_CONFIG=$(CURDIR)/out/apt/apt.conf apt-get install -qy --download-only $(TARGETDEBS)
+	@for deb in out/apt/cache/archives/*.deb; do dpkg -x "$$deb" out/sysroot; done
+	@rm -rf out/apt && touch $@
