@@ -35,13 +35,13 @@ func (k *Keyring) Install(keys EpochKeys) error {
 	if old.closed || old.any && keys.Epoch <= old.newest {
 		return fmt.Errorf("%w: %d installed after %d", ErrEpoch, keys.Epoch, old.newest)
 	}
-	print := sha256.Sum256(keys.BaseKey)
+	digest := sha256.Sum256(keys.BaseKey)
 	for _, e := range old.epochs {
-		if e != nil && subtle.ConstantTimeCompare(e.print[:], print[:]) == 1 {
+		if e != nil && subtle.ConstantTimeCompare(e.digest[:], digest[:]) == 1 {
 			return fmt.Errorf("%w: %d has the base key of %d", ErrEpoch, keys.Epoch, e.number)
 		}
 	}
-	e, err := newEpoch(keys, print)
+	e, err := newEpoch(keys, digest)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (keys EpochKeys) check() error {
 
 // newEpoch derives all keys of an epoch at once, so that the base key need not
 // stay in memory.
-func newEpoch(keys EpochKeys, print [32]byte) (*epoch, error) {
+func newEpoch(keys EpochKeys, digest [32]byte) (*epoch, error) {
 	secret, err := sframe.NewSecret(sframe.AES256GCMSHA512, keys.BaseKey)
 	if err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func newEpoch(keys EpochKeys, print [32]byte) (*epoch, error) {
 		number: keys.Epoch,
 		self:   keys.Self,
 		layout: sframe.Layout{EpochBits: epochBits, LeafBits: sframe.LeafBits(keys.Slots)},
-		print:  print,
+		digest:  digest,
 	}
 	for kind := range kinds {
 		kid, err := e.layout.KID(uint64(kind), keys.Self, keys.Epoch)

@@ -87,7 +87,7 @@ type epoch struct {
 	// receivers by kind and leaf; without one a leaf is not, or no longer, a
 	// member whose frames open.
 	receivers [kinds]map[Leaf]*sframe.Receiver
-	print     [32]byte // of the base key; see Install
+	digest    [32]byte // of the base key; see Install
 }
 
 // A sealer is an *[sframe.Sender].
