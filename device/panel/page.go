@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package panel
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+)
+
+// A page is the bundled page, in memory.
+type page struct {
+	files map[string]asset
+	hash  string // of all files: a panel reloads when it changes
+}
+
+type asset struct {
+	kind string
+	text []byte
+	etag string
+}
+
+// served are the kinds of files that the page consists of.
+var served = map[string]string{
+	".html": "text/html; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".css":  "text/css; charset=utf-8",
+	".svg":  "image/svg+xml",
+}
+
+func newPage(files fs.FS) *page {
+	p := &page{files: map[string]asset{}}
+	all := sha256.New()
+	entries, err := fs.ReadDir(files, ".")
+	if err != nil {
+		return p // the page is missing, and is said to be
+	}
+	for _, e := range entries { // in order of names
+		kind := served[path.Ext(e.Name())]
+		if kind == "" || !e.Type().IsRegular() {
+			continue
+		}
+		text, err := fs.ReadFile(files, e.Name())
+		if err != nil {
+			continue
+		}
+		sum := sha256.Sum256(text)
+		all.Write(sum[:])
+		p.files["/"+e.Name()] = asset{kind, text, `"` + hex.EncodeToString(sum[:12]) + `"`}
+	}
+	p.hash = "sha256:" + hex.EncodeToString(all.Sum(nil))
+	return p
+}
+
+const missingPage = "The panel's page is not part of this build. Run \"make ui\" and build again.\n"
+
+func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		s.problem(w, r, refusef(ReadOnly, "the page can only be read"))
+		return
+	}
+	name := r.URL.Path
+	if name == "/" {
+		name = "/index.html"
+	}
+	if _, there := s.page.files["/index.html"]; !there {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte(missingPage)) // fails only if the client is gone
+		return
+	}
+	a, there := s.page.files[name]
+	if !there {
+		s.problem(w, r, refusef(UnknownPath, "there is nothing here"))
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", a.kind)
+	h.Set("Content-Security-Policy", pagePolicy(r))
+	h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=(), display-capture=()")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("ETag", a.etag)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.text))
+}
+
+// pagePolicy is the content policy of the page. The host is written out because
+// older Safari does not count WebSockets as 'self'; it is one of the room's own
+// names by now.
+func pagePolicy(r *http.Request) string {
+	socket := "wss://"
+	if r.TLS == nil {
+		socket = "ws://" // on loopback only
+	}
+	return strings.Join([]string{
+		"default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'",
+		"connect-src 'self' " + socket + r.Host,
+		"base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
+		"require-trusted-types-for 'script'", "trusted-types 'none'",
+	}, "; ")
+}

@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package panel
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+const (
+	subprotocol = "in-camera.v1"
+	beat        = time.Second
+	pingEvery   = 5 * time.Second
+	pongWithin  = 15 * time.Second
+	writeTime   = 10 * time.Second // a reader that takes longer is gone
+	maxMessage  = 1 << 20          // bytes; between 64 KiB and this the answer is an error, above it the session ends
+	maxFeeds    = 64
+	maxParallel = 8  // commands of one session that execute at a time
+	maxSessions = 32 // of which four are kept for Facilities and Security
+	keptForCare = 4
+)
+
+// A session is one WebSocket. Its reader handles requests in order, but for
+// commands, which execute beside it; its writer sends answers first, then what
+// the feeds have.
+type session struct {
+	srv    *Server
+	conn   *websocket.Conn
+	client client
+	out    chan outgoing
+	work   sync.WaitGroup
+	slots  chan struct{} // taken by commands that execute
+
+	mu    sync.Mutex
+	feeds map[int64]*feed // of which only the active ones are the writer's
+	live  map[int64]bool  // activated by the writer, after the answer that tells their id
+	last  int64           // id given
+}
+
+// An outgoing is a message, and what the writer does once it is sent.
+type outgoing struct {
+	text []byte
+	then func()
+}
+
+// hello is Session.Hello.
+type hello struct {
+	Api  string //nolint:revive // the name on the wire
+	Room struct {
+		Id, Name string //nolint:revive // the names on the wire
+	}
+	BootId string //nolint:revive // the name on the wire
+	Seq    uint64
+	Schema string
+	Ui     string //nolint:revive // the name on the wire
+	Role   string
+	Panel  string
+	BeatMs int64
+}
+
+func (s *Server) hello(c client) hello {
+	h := hello{
+		Api: "1.0", BootId: s.boot, Seq: s.store.now(), Schema: schemaHash(), Ui: s.page.hash,
+		Role: c.role.String(), Panel: c.by, BeatMs: beat.Milliseconds(),
+	}
+	h.Room.Id, h.Room.Name = s.room.ID, s.room.Name
+	return h
+}
+
+// A pulse is Session.Beat. Seq is how far everything has been sent: the point
+// to resume from.
+type pulse struct {
+	Seq uint64
+	Now string
+}
+
+func newPulse(seq uint64, now time.Time) pulse {
+	return pulse{seq, now.UTC().Format("2006-01-02T15:04:05.000Z07:00")}
+}
+
+func (s *store) now() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.seq
+}
+
+// enter counts a session in.
+func (s *Server) enter(role Role) *Refusal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	limit := maxSessions
+	if role < RoleFacilities {
+		limit -= keptForCare
+	}
+	switch {
+	case s.closed():
+		return &Refusal{Reason: ShuttingDown, RetryAfter: 5 * time.Second}
+	case s.sessions >= limit:
+		return &Refusal{Reason: RateLimited, Detail: "too many panels are connected", RetryAfter: 5 * time.Second}
+	}
+	s.sessions++
+	return nil
+}
+
+func (s *Server) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sessions--
+}
+
+// clientOf tells who asks. Without pairing everyone may do what a panel may; a
+// panel names itself so that the others see whose touch it was, and so that its
+// idempotency keys outlive its connection.
+func (s *Server) clientOf(name, otherwise string) (client, *Refusal) {
+	if name == "" {
+		name = otherwise
+	}
+	if !validID.MatchString(name) {
+		return client{}, refusef(InvalidParams, "the panel's name is not 1 to 64 letters, digits and . _ : -")
+	}
+	return client{by: name, role: s.role}, nil
+}
+
+func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.serial++
+	otherwise := "session-" + strconv.Itoa(s.serial)
+	s.mu.Unlock()
+	c, refusal := s.clientOf(r.URL.Query().Get("panel"), otherwise)
+	if refusal == nil && !offers(r, subprotocol) {
+		refusal = refusef(InvalidRequest, "the WebSocket subprotocol must be %s", subprotocol)
+	}
+	if refusal == nil {
+		refusal = s.enter(c.role)
+	}
+	if refusal != nil {
+		s.problem(w, r, refusal)
+		return
+	}
+	defer s.leave()
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{subprotocol}})
+	if err != nil {
+		s.log.DebugContext(r.Context(), "websocket not accepted", "err", err)
+		return // Accept has answered
+	}
+	conn.SetReadLimit(maxMessage)
+	ss := &session{
+		srv: s, conn: conn, client: c,
+		out:   make(chan outgoing, 16),
+		slots: make(chan struct{}, maxParallel),
+		feeds: map[int64]*feed{},
+		live:  map[int64]bool{},
+	}
+	ss.run(r.Context())
+}
+
+func offers(r *http.Request, protocol string) bool {
+	for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for p := range strings.SplitSeq(line, ",") {
+			if strings.TrimSpace(p) == protocol {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// run serves the session until either side ends it.
+func (ss *session) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var parts sync.WaitGroup
+	for _, part := range []func(context.Context) error{ss.read, ss.write, ss.ping} {
+		parts.Go(func() {
+			defer cancel()
+			if err := part(ctx); err != nil && ctx.Err() == nil && websocket.CloseStatus(err) == -1 && !errors.Is(err, io.EOF) {
+				ss.srv.log.DebugContext(ctx, "panel session ends", "by", ss.client.by, "err", err)
+			}
+		})
+	}
+	select {
+	case <-ctx.Done():
+		_ = ss.conn.CloseNow() // it has ended already, or nobody reads
+	case <-ss.srv.closing:
+		_ = ss.conn.Close(websocket.StatusGoingAway, "the room is restarting")
+	}
+	cancel()
+	parts.Wait()
+	ss.work.Wait()
+}
+
+func (ss *session) ping(ctx context.Context) error {
+	tick := time.NewTicker(pingEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		one, cancel := context.WithTimeout(ctx, pongWithin)
+		err := ss.conn.Ping(one)
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (ss *session) read(ctx context.Context) error {
+	for {
+		kind, r, err := ss.conn.Reader(ctx)
+		if err != nil {
+			return err
+		}
+		data, refusal, err := readLimited(r)
+		if err != nil {
+			return err
+		}
+		req := request{id: nullID}
+		switch {
+		case refusal != nil:
+		case kind != websocket.MessageText:
+			refusal = refusef(ParseError, "messages are text")
+		default:
+			req, refusal = parseRequest(data)
+		}
+		if refusal != nil {
+			ss.answer(ctx, req.id, nil, refusal, nil)
+			continue
+		}
+		ss.handle(ctx, req)
+	}
+}
+
+// handle serves one request. Only a command leaves this goroutine.
+func (ss *session) handle(ctx context.Context, req request) {
+	if !strings.HasPrefix(req.method, "Command/") {
+		result, then, refusal := ss.ask(req)
+		ss.answer(ctx, req.id, result, refusal, then)
+		return
+	}
+	key := ""
+	if v, has := req.params["IdempotencyKey"]; has {
+		var ok bool
+		if key, ok = v.(string); !ok || key == "" {
+			ss.answer(ctx, req.id, nil, &Refusal{Reason: InvalidParams, Detail: "IdempotencyKey must be a string", Path: "IdempotencyKey"}, nil)
+			return
+		}
+		delete(req.params, "IdempotencyKey")
+	}
+	select {
+	case ss.slots <- struct{}{}:
+	default:
+		if req.method != silences {
+			ss.answer(ctx, req.id, nil, &Refusal{Reason: RateLimited, Detail: "too many commands wait", RetryAfter: time.Second}, nil)
+			return
+		}
+		select { // to be silent is worth waiting for
+		case ss.slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+	}
+	ss.work.Go(func() {
+		defer func() { <-ss.slots }()
+		result, refusal := ss.srv.do(ctx, ss.client, req.method, req.params, key)
+		ss.answer(ctx, req.id, result, refusal, nil)
+	})
+}
+
+// answer queues the answer to a request.
+func (ss *session) answer(ctx context.Context, id json.RawMessage, result any, refusal *Refusal, then func()) {
+	type failure struct {
+		Code    int       `json:"code"`
+		Message string    `json:"message"`
+		Data    errorData `json:"data"`
+	}
+	message := struct {
+		Version string          `json:"jsonrpc"`
+		ID      json.RawMessage `json:"id"`
+		Result  any             `json:"result,omitempty"`
+		Error   *failure        `json:"error,omitempty"`
+	}{Version: "2.0", ID: id, Result: result}
+	if refusal != nil {
+		ref := ""
+		if refusal.Reason == Internal {
+			ref = correlation()
+			ss.srv.log.ErrorContext(ctx, "request failed", "by", ss.client.by, "correlation_id", ref, "err", refusal)
+		}
+		message.Result = nil
+		message.Error = &failure{meanings[refusal.Reason].code, refusal.detail(), refusal.data(ref)}
+	}
+	text, err := encode(message)
+	if err != nil {
+		ss.srv.log.ErrorContext(ctx, "answer not sent", "err", err)
+		return
+	}
+	select {
+	case ss.out <- outgoing{text, then}:
+	case <-ctx.Done():
+	}
+}
+
+// notice writes a message that asks for no answer.
+func (ss *session) notice(ctx context.Context, method string, params any) error {
+	text, err := encode(struct {
+		Version string `json:"jsonrpc"`
+		Method  string `json:"method"`
+		Params  any    `json:"params"`
+	}{"2.0", method, params})
+	if err != nil {
+		return err
+	}
+	return ss.send(ctx, text)
+}
+
+func (ss *session) send(ctx context.Context, text []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTime)
+	defer cancel()
+	return ss.conn.Write(ctx, websocket.MessageText, text)
+}
+
+// write sends everything that the session sends.
+func (ss *session) write(ctx context.Context) error {
+	if err := ss.notice(ctx, "Session.Hello", ss.srv.hello(ss.client)); err != nil {
+		return err
+	}
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
+	rest := time.NewTimer(time.Hour)
+	defer rest.Stop()
+	for {
+		changed := ss.srv.store.watch() // before looking, so that nothing is missed
+		wait, err := ss.flush(ctx)
+		if err != nil {
+			return err
+		}
+		rest.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case o := <-ss.out:
+			if err := ss.deliver(ctx, o); err != nil {
+				return err
+			}
+		case <-tick.C:
+			if err := ss.notice(ctx, "Session.Beat", newPulse(ss.sent(), time.Now())); err != nil {
+				return err
+			}
+		case <-changed:
+		case <-rest.C:
+		}
+	}
+}
+
+// deliver sends o and whatever else waits.
+func (ss *session) deliver(ctx context.Context, o outgoing) error {
+	for {
+		if err := ss.send(ctx, o.text); err != nil {
+			return err
+		}
+		if o.then != nil {
+			o.then()
+		}
+		select {
+		case o = <-ss.out:
+		default:
+			return nil
+		}
+	}
+}
+
+// active returns the feeds that the client knows of.
+func (ss *session) active() []*feed {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	var out []*feed
+	for id := range ss.live {
+		out = append(out, ss.feeds[id])
+	}
+	slices.SortFunc(out, func(a, b *feed) int { return int(a.id - b.id) })
+	return out
+}
+
+// flush sends what the feeds have and returns when to look again.
+func (ss *session) flush(ctx context.Context) (time.Duration, error) {
+	next := time.Hour
+	for _, f := range ss.active() {
+		if wait := f.wait(time.Now()); wait > 0 {
+			next = min(next, wait)
+			continue
+		}
+		if d := f.collect(time.Now()); d != nil {
+			if err := ss.notice(ctx, "Feedback.Event", d); err != nil {
+				return 0, err
+			}
+			next = min(next, f.interval)
+		}
+	}
+	return next, nil
+}
+
+// sent returns how far every feed has been sent.
+func (ss *session) sent() uint64 {
+	seq := ss.srv.store.now()
+	for _, f := range ss.active() {
+		seq = min(seq, f.seen)
+	}
+	return seq
+}
