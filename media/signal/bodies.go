@@ -16,11 +16,14 @@ type (
 	// Open creates a meeting at an epoch, or takes it up again: a lower epoch
 	// than the relay has seen is Stale, the same continues the log, a higher
 	// one begins a new log and closes all other connections of the meeting.
+	// Members are the rooms that the group already has and that may Rejoin a
+	// new log from its first message: so a meeting moves to another relay.
 	// Answered by Opened. The connection is a member's from then on.
 	Open struct {
 		_       struct{} `cbor:",toarray"`
 		Meeting []byte
 		Epoch   uint64
+		Members []Room
 	}
 
 	// Attach enters the lobby of a meeting. Answered by Done.

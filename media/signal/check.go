@@ -11,7 +11,6 @@ import (
 	"unicode/utf8"
 )
 
-func (b Open) check() error   { return firstOf(checkMeeting(b.Meeting), checkEpoch(b.Epoch)) }
 func (b Attach) check() error { return checkMeeting(b.Meeting) }
 func (b Knock) check() error  { return checkBytes("key package", b.KeyPackage, MaxKeyPackage) }
 func (b Submit) check() error { return checkBytes("message", b.Message, MaxHandshake) }
@@ -19,6 +18,18 @@ func (b Refuse) check() error { return firstOf(checkNumber(b.Knock), checkReason
 func (b Evict) check() error  { return b.Room.check() }
 func (Leave) check() error    { return nil }
 func (Cancel) check() error   { return nil }
+
+func (b Open) check() error {
+	if len(b.Members) > MaxMembers {
+		return malformed("%d members", len(b.Members))
+	}
+	for _, r := range b.Members {
+		if err := r.check(); err != nil {
+			return err
+		}
+	}
+	return firstOf(checkMeeting(b.Meeting), checkEpoch(b.Epoch))
+}
 
 func (b Rejoin) check() error { return firstOf(checkMeeting(b.Meeting), checkNumber(b.Seq)) }
 

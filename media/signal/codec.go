@@ -21,7 +21,7 @@ var (
 	decoding = must(cbor.DecOptions{
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
 		MaxNestedLevels:   4,
-		MaxArrayElements:  MaxWelcomes,
+		MaxArrayElements:  MaxMembers,
 		MaxMapPairs:       16,
 		IndefLength:       cbor.IndefLengthForbidden,
 		TagsMd:            cbor.TagsForbidden,

@@ -34,11 +34,13 @@ const (
 	MaxHandshake   = 2 << 20  // a commit or a proposal
 	MaxWelcome     = 8 << 20  // all Welcomes of one commit together
 	MaxWelcomes    = 32       // entries: as many as there are pending knocks
+	MaxMembers     = 512      // entries: rooms of a meeting
 
 	// MaxMessage is the longest message: a commit with its Welcomes.
 	MaxMessage = MaxHandshake + MaxWelcome + 1<<10
-	// MaxSmall is the longest message of a room that is no member: a knock.
-	MaxSmall = MaxKeyPackage + 1<<10
+	// MaxSmall is the longest message of a room that is no member: a knock, or
+	// an Open with all its members.
+	MaxSmall = 72 << 10
 )
 
 // ErrMalformed means that bytes are no message of this version. Who reads it
