@@ -83,8 +83,11 @@ func Speaker(stage image.Rectangle, n int) []image.Rectangle {
 // right.
 func Corner(stage image.Rectangle) image.Rectangle {
 	gap := 2 * spacing(stage)
-	w := (stage.Dx() / 6) &^ 1
+	w := min(stage.Dx()/6, (stage.Dy()-2*gap)*16/9) &^ 1
 	h := (w * 9 / 16) &^ 1
+	if w < 2 || h < 2 {
+		return image.Rectangle{}
+	}
 	return even(image.Rect(stage.Max.X-gap-w, stage.Max.Y-gap-h, stage.Max.X-gap, stage.Max.Y-gap))
 }
 

@@ -157,17 +157,27 @@ func (st *Stage) dress(it *item, size image.Rectangle) {
 	if it.look != live {
 		st.message(it, px)
 	}
-	if it.small || (it.look != live && it.look != stale && it.tile.Badge == NoBadge && !it.tile.Muted) {
-		return // no room for a name, or it stands large in the middle
+	if it.small {
+		return // no room for a name
 	}
-	s := st.label(&it.tile, px, it.place.Dx()-2*margin)
+	tile := it.tile
+	if it.named() {
+		tile.Name = ""
+	}
+	s := st.label(&tile, px, it.place.Dx()-2*margin)
+	if s == nil {
+		return
+	}
 	it.stamps = append(it.stamps, place(image.Pt(it.place.Min.X+margin, it.place.Max.Y-margin-s.Height+1), s))
 }
 
+// named reports whether the name stands large in the middle, where a picture
+// would be.
+func (it *item) named() bool { return it.look != live && !it.hasPicture() }
+
 // message writes into the middle of a tile why there is no picture.
 func (st *Stage) message(it *item, px int) {
-	name, why := clean(it.tile.Name), ""
-	colour := soft
+	why, colour := "", soft
 	switch it.look {
 	case live:
 		return
@@ -177,25 +187,23 @@ func (st *Stage) message(it *item, px int) {
 		why = st.words.CameraOff
 	case stale:
 		why = st.words.NoPictureSince + " " + it.since.Format("15:04:05")
-		name, colour = "", warning
 	case lost:
 		why, colour = st.words.ConnectionLost, warning
-		if it.box.some {
-			name = ""
-		}
 	}
 	width := it.place.Dx() * 9 / 10
 	if it.small {
-		name, px = "", max(it.place.Dy()/9, 9)
+		px = max(it.place.Dy()/9, 9)
 	}
 	var lines []*sprite
-	if name != "" {
-		lines = append(lines, st.text(name, true, largeSize(it.place), width, ink))
-	}
-	if it.look == stale || (it.look == lost && name == "") {
+	switch {
+	case !it.named():
 		lines = append(lines, st.plaque(why, px, width))
-	} else {
+	case it.small:
 		lines = append(lines, st.text(why, false, px, width, colour))
+	default:
+		lines = append(lines,
+			st.text(clean(it.tile.Name), true, largeSize(it.place), width, ink),
+			st.text(why, false, px, width, colour))
 	}
 	it.stamps = append(it.stamps, column(it.place, lines, px/2)...)
 }
@@ -250,7 +258,7 @@ func (st *Stage) card(c *Card, size image.Rectangle) []stamp {
 		}))
 	}
 	if clock := clean(c.Clock); clock != "" {
-		lines = append(lines, st.text(clock, true, h/5, width, ink))
+		lines = append(lines, st.text(clock, false, h/5, width, ink))
 	}
 	titleSize, titleInk := h/10, ink
 	if c.Clock != "" {
@@ -306,7 +314,7 @@ func (st *Stage) drawItem(canvas *frame.Picture, it *item, behind bool) {
 	if it.hasPicture() {
 		r := Fit(it.place, it.box.shown.Width, it.box.shown.Height)
 		if behind && r != it.place {
-			fill(canvas, it.place, st.bars)
+			fill(canvas, it.place, st.panel)
 		}
 		scale(canvas, r, &it.box.shown)
 		if it.look != live {
@@ -317,7 +325,7 @@ func (st *Stage) drawItem(canvas *frame.Picture, it *item, behind bool) {
 	}
 	c := st.accent
 	if it.small && !it.tile.Speaking {
-		c = st.bars
+		c = st.panel
 	}
 	for _, r := range it.border {
 		fill(canvas, r, c)

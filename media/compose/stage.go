@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"image"
-	"image/color"
 	"sync"
 	"time"
 
@@ -69,7 +68,6 @@ func New(surface Surface, words Words) (*Stage, error) {
 		rounds:  map[int][4]*sprite{},
 		ground:  limited(ground),
 		panel:   limited(panel),
-		bars:    limited(color.RGBA{0, 0, 0, 0xff}),
 		accent:  limited(accent),
 		dim:     newVeil(limited(ground), 0xa0),
 	}, nil

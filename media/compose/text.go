@@ -149,8 +149,8 @@ func (t *typesetter) text(s string, bold bool, size, width int, c color.RGBA) *s
 	return t.line([]piece{{text: s, style: st, ink: c}}, color.RGBA{})
 }
 
-// label is the name of a tile with its marks, at most width wide. What does
-// not fit goes in this order: the badge's word, then the end of the name; the
+// label is the name of a tile, if it has one, with its marks, at most width
+// wide; nil if it has neither. What does not fit goes in this order: the badge's word, then the end of the name; the
 // marks stay.
 func (t *typesetter) label(tile *Tile, w *Words, size, width int) *sprite {
 	st := style{size: size}
@@ -166,6 +166,12 @@ func (t *typesetter) label(tile *Tile, w *Words, size, width int) *sprite {
 		}
 	}
 	name := piece{text: clean(tile.Name), style: style{bold: true, size: size}, ink: ink}
+	if name.text == "" {
+		if len(muted) == 0 && len(badge) > 0 {
+			badge[0].gap = 0
+		}
+		return t.line(append(muted, badge...), backdrop)
+	}
 	if len(muted) > 0 {
 		name.gap = size * 3 / 8
 	}

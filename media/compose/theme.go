@@ -40,7 +40,7 @@ func (b Badge) colour() color.RGBA {
 // nameSize is for names in a tile: 36 on a full screen of 1080 lines, and not
 // much smaller in a tile of a grid.
 func nameSize(tile, stage image.Rectangle) int {
-	return max(min(tile.Dy()/14, stage.Dy()/30), stage.Dy()/54, 9)
+	return max(min(tile.Dy()/14, stage.Dy()/30), stage.Dy()/46, 9)
 }
 
 // largeSize is for the name in a tile without a picture.
