@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build cgo
+
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math"
+	"sync"
+	"testing"
+	"time"
+
+	"incamera/media/codec"
+	"incamera/media/e2ee"
+	"incamera/media/frame"
+)
+
+// epochKeys are the keys of one epoch of a meeting of two.
+func epochKeys(epoch uint64, self e2ee.Leaf) e2ee.EpochKeys {
+	return e2ee.EpochKeys{Epoch: epoch, Self: self, Slots: 2, Leaves: []e2ee.Leaf{0, 1}, BaseKey: bytes.Repeat([]byte{byte(epoch + 1)}, 32)}
+}
+
+// keyring gives the keys of member self, who may send with the newest.
+func keyring(t testing.TB, self e2ee.Leaf, epochs ...uint64) *e2ee.Keyring {
+	t.Helper()
+	k := e2ee.NewKeyring()
+	for _, n := range epochs {
+		admit(t, k, self, n)
+	}
+	return k
+}
+
+func admit(t testing.TB, k *e2ee.Keyring, self e2ee.Leaf, epoch uint64) {
+	t.Helper()
+	if err := errors.Join(k.Install(epochKeys(epoch, self)), k.SendWith(epoch)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// send is a Fanout that is a function.
+type send func(e2ee.Sealed)
+
+func (f send) Send(s e2ee.Sealed) { f(s) }
+
+// run starts a loop and returns what stops it and checks how it ended.
+func run(t testing.TB, loop func(context.Context) error) (stop func()) {
+	t.Helper()
+	ended := errors.New("ended by the test")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- loop(ctx) }()
+	return sync.OnceFunc(func() {
+		cancel(ended)
+		if err := <-done; !errors.Is(err, ended) {
+			t.Errorf("Run = %v, want %v", err, ended)
+		}
+	})
+}
+
+// counter draws a 24-bit number as blocks of 16x16 pixels on a moving ground.
+func counter(p *frame.Picture, n uint64) {
+	for i := range p.Y() {
+		p.Y()[i] = byte(60 + (i/p.Width+int(n))%64)
+	}
+	for bit := range 24 {
+		v := byte(16 + 219*(n>>bit&1))
+		for y := range 16 {
+			row := p.Y()[(16+y)*p.Width+16*(bit+1):]
+			for x := range 16 {
+				row[x] = v
+			}
+		}
+	}
+}
+
+// readCounter reads it back.
+func readCounter(p *frame.Picture) (n uint64) {
+	for bit := range 24 {
+		if p.Y()[24*p.Width+16*(bit+1)+8] > 125 {
+			n |= 1 << bit
+		}
+	}
+	return n
+}
+
+// steps is a Source that gives one picture for each value sent to it.
+type steps struct {
+	next    chan uint64
+	picture *frame.Picture
+}
+
+func newSteps(width, height int) *steps {
+	return &steps{next: make(chan uint64), picture: frame.NewPicture(width, height)}
+}
+
+func (s *steps) Next(ctx context.Context) (*frame.Picture, error) {
+	select {
+	case n := <-s.next:
+		counter(s.picture, n)
+		s.picture.Number, s.picture.PTS = n, time.Duration(n)*time.Second/30
+		return s.picture, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// TestPicturesArrive sends counted pictures through a sender, real seals and a
+// receiver: each arrives, once and in order, though the group changes its epoch
+// on the way.
+func TestPicturesArrive(t *testing.T) {
+	a, b := keyring(t, 0, 0), keyring(t, 1, 0)
+	receiver := NewVideoReceiver(VideoReceiverConfig{Kind: frame.Camera, From: 0, Opener: b, KeyFrameWanted: func() { t.Error("a key frame was asked for") }})
+	source := newSteps(640, 360)
+	sender := NewVideoSender(VideoSenderConfig{Kind: frame.Camera, Source: source, Sealer: a, BitRate: 3_000_000, Out: send(func(s e2ee.Sealed) {
+		receiver.Push(bytes.Clone(s.Bytes()), s.PTS(), false)
+	})})
+	sender.SetOpen(true)
+	defer run(t, sender.Run)()
+	defer run(t, receiver.Run)()
+	var shown *frame.Picture
+	for n := range uint64(60) {
+		if n == 30 {
+			if err := b.Install(epochKeys(1, 1)); err != nil {
+				t.Fatal(err)
+			}
+			admit(t, a, 0, 1)
+		}
+		source.next <- n
+		deadline := time.Now().Add(10 * time.Second)
+		for receiver.Stats().Decoded <= n {
+			if time.Now().After(deadline) {
+				t.Fatalf("picture %d did not arrive: %+v, %+v", n, sender.Stats(), receiver.Stats())
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if shown = receiver.Latest(shown); readCounter(shown) != n || shown.PTS != time.Duration(n)*time.Second/30 {
+			t.Fatalf("picture %d of %v is shown, want %d", readCounter(shown), shown.PTS, n)
+		}
+	}
+	if st := sender.Stats(); st.Sent != 60 || st.KeySent != 1 {
+		t.Errorf("%d frames sent, %d of them key frames; want 60 and 1", st.Sent, st.KeySent)
+	}
+}
+
+// played keeps what a Player is given.
+type played struct {
+	mu      sync.Mutex
+	packets [][]byte
+}
+
+func (p *played) Put(_ uint32, _ time.Duration, packet []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.packets = append(p.packets, bytes.Clone(packet))
+}
+
+// TestSoundArrives sends a tone through sender, real seals and receiver, and
+// decodes it again.
+func TestSoundArrives(t *testing.T) {
+	a, b := keyring(t, 0, 0), keyring(t, 1, 0)
+	player := &played{}
+	receiver := NewAudioReceiver(AudioReceiverConfig{From: 0, Opener: b, Player: player})
+	var seq uint32
+	sender := NewAudioSender(AudioSenderConfig{Sealer: a, Out: send(func(s e2ee.Sealed) {
+		receiver.Push(bytes.Clone(s.Bytes()), seq, 0)
+		seq++
+	})})
+	sender.SetMuted(false)
+	defer run(t, sender.Run)()
+	defer run(t, receiver.Run)()
+	for n := range 100 {
+		pcm := frame.PCM{PTS: time.Duration(n) * frame.Period}
+		for i := range pcm.Samples {
+			pcm.Samples[i] = 0.5 * float32(math.Sin(2*math.Pi*1000*float64(n*frame.PeriodSamples+i)/frame.SampleRate))
+		}
+		sender.Put(&pcm)
+		deadline := time.Now().Add(10 * time.Second)
+		for receiver.Stats().Opened < uint64(n+1)/2 {
+			if time.Now().After(deadline) {
+				t.Fatalf("packet %d did not arrive: %+v, %+v", n/2, sender.Stats(), receiver.Stats())
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	dec, err := codec.NewOpusDecoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pcm [codec.OpusSamples]float32
+	power := 0.0
+	for n, packet := range player.packets {
+		if err := dec.Decode(&pcm, packet); err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range pcm {
+			if n >= 10 {
+				power += float64(v) * float64(v)
+			}
+		}
+	}
+	if got := math.Sqrt(power / (40 * codec.OpusSamples)); math.Abs(got-0.3535) > 0.05 {
+		t.Errorf("a tone of 0.354 came back with %.3f", got)
+	}
+}
