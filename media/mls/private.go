@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mls
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+)
+
+// A privateMessage is PrivateMessage of Section 6.3: sender and content are
+// encrypted.
+type privateMessage struct {
+	groupID    []byte
+	epoch      uint64
+	kind       contentType
+	aad        []byte
+	senderData []byte // encrypted
+	ciphertext []byte
+}
+
+func decodePrivateMessage(r *reader) *privateMessage {
+	m := &privateMessage{groupID: r.vec(maxGroupID), epoch: r.u64(), kind: contentType(r.u8())}
+	if r.err == nil && (m.kind < contentApplication || m.kind > contentCommit) {
+		r.fail("type of content %d", m.kind)
+	}
+	limit := maxHandshake
+	if m.kind == contentApplication {
+		limit = 2*maxApplication + 4*maxSignature // data, padding, signature, tag
+	}
+	m.aad, m.senderData, m.ciphertext = r.vec(limit), r.vec(256), r.vec(limit)
+	return m
+}
+
+func (m *privateMessage) append(b []byte) []byte {
+	b = appendVec(b, m.groupID)
+	b = appendU64(b, m.epoch)
+	b = append(b, byte(m.kind))
+	b = appendVec(b, m.aad)
+	b = appendVec(b, m.senderData)
+	return appendVec(b, m.ciphertext)
+}
+
+// contentAAD is PrivateContentAAD (Section 6.3.1).
+func (m *privateMessage) contentAAD() []byte { return appendVec(m.senderDataAAD(), m.aad) }
+
+// senderDataAAD is SenderDataAAD (Section 6.3.2).
+func (m *privateMessage) senderDataAAD() []byte {
+	b := appendVec(make([]byte, 0, 16+len(m.groupID)+len(m.aad)), m.groupID)
+	return append(appendU64(b, m.epoch), byte(m.kind))
+}
+
+// senderDataKey comes from the first Nh bytes of the ciphertext, or all of it
+// where it is shorter (Section 6.3.2).
+func (s *Suite) senderDataKey(from secret, ciphertext []byte) messageKey {
+	sample := ciphertext[:min(s.nh, len(ciphertext))]
+	return messageKey{
+		key:   s.expandWithLabel(from, "key", sample, s.nk),
+		nonce: s.expandWithLabel(from, "nonce", sample, nn),
+	}
+}
+
+// senderDataLen is the size of SenderData: leaf, generation, reuse guard.
+const senderDataLen = 12
+
+// guarded returns a nonce with the reuse guard mixed in (Section 6.3.1).
+func guarded(nonce secret, guard []byte) []byte {
+	out := append([]byte(nil), nonce...)
+	for i, g := range guard {
+		out[i] ^= g
+	}
+	return out
+}
+
+func (t *secretTree) kindOf(c contentType) ratchetKind {
+	if c == contentApplication {
+		return applicationRatchet
+	}
+	return handshakeRatchet
+}
+
+// sealPrivate frames signed content of this member as an MLSMessage, padded to
+// a multiple of step bytes. It spends a generation of the member's ratchet.
+func (e *messageState) sealPrivate(a *authContent, step int) ([]byte, error) {
+	s := e.suite
+	c := &a.content
+	m := &privateMessage{groupID: c.groupID, epoch: c.epoch, kind: c.kind, aad: c.aad}
+	plain := a.appendAuth(append(make([]byte, 0, len(c.body)+256+step), c.body...))
+	if over := len(plain) % max(step, 1); over > 0 {
+		plain = append(plain, make([]byte, step-over)...)
+	}
+	k, generation, err := e.messages.take(c.sender.leaf(), e.messages.kindOf(c.kind))
+	if err != nil {
+		return nil, err
+	}
+	defer k.wipe()
+	data := appendU32(appendU32(make([]byte, 0, senderDataLen), c.sender.index), generation)
+	data = data[:senderDataLen]
+	guard := data[8:]
+	_, _ = rand.Read(guard) // never fails: package crypto/rand
+	aead, err := s.open(k.key)
+	if err != nil {
+		return nil, err
+	}
+	m.ciphertext = aead.Seal(plain[:0], guarded(k.nonce, guard), plain, m.contentAAD())
+	sd := s.senderDataKey(e.senderData, m.ciphertext)
+	defer sd.wipe()
+	if aead, err = s.open(sd.key); err != nil {
+		return nil, err
+	}
+	m.senderData = aead.Seal(nil, sd.nonce, data, m.senderDataAAD())
+	return m.append(messageHead(wirePrivate)), nil
+}
+
+// openPrivate decrypts a message and returns its content, whose signature is
+// still to be checked, and a function that spends the message key.
+func (e *messageState) openPrivate(m *privateMessage, own LeafIndex) (*authContent, func(), error) {
+	s := e.suite
+	sd := s.senderDataKey(e.senderData, m.ciphertext)
+	defer sd.wipe()
+	aead, err := s.open(sd.key)
+	if err != nil {
+		return nil, nil, err
+	}
+	data, err := aead.Open(nil, sd.nonce, m.senderData, m.senderDataAAD())
+	if err != nil || len(data) != senderDataLen {
+		return nil, nil, ErrRefused
+	}
+	from := LeafIndex(binary.BigEndian.Uint32(data))
+	if from == own {
+		return nil, nil, ErrOwn
+	}
+	if e.tree.leaf(from) == nil {
+		return nil, nil, ErrRefused // a blank leaf sends nothing (Section 6.3.2)
+	}
+	k, spend, err := e.messages.find(from, e.messages.kindOf(m.kind), binary.BigEndian.Uint32(data[4:]))
+	if err != nil {
+		return nil, nil, err
+	}
+	if aead, err = s.open(k.key); err != nil {
+		return nil, nil, err
+	}
+	plain, err := aead.Open(nil, guarded(k.nonce, data[8:]), m.ciphertext, m.contentAAD())
+	if err != nil {
+		return nil, nil, ErrRefused
+	}
+	a := &authContent{wire: wirePrivate, content: framedContent{
+		groupID: m.groupID, epoch: m.epoch, sender: memberSender(from), aad: m.aad, kind: m.kind,
+	}}
+	r := &reader{b: plain}
+	a.content.decodeBody(r)
+	a.decodeAuth(r)
+	if r.err != nil {
+		return nil, nil, r.err
+	}
+	for _, b := range r.b { // all that is left is padding, and padding is zero
+		if b != 0 {
+			return nil, nil, malformed("padding is not zero")
+		}
+	}
+	return a, spend, nil
+}

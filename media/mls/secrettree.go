@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mls
+
+import (
+	"maps"
+	"slices"
+)
+
+// The secret tree (Section 9): from the encryption secret of an epoch to two
+// ratchets a leaf, each of which gives a key and a nonce for every message.
+//
+// Nothing is spent by looking: find returns a key together with a function
+// that spends it, and the caller calls that once the message has verified.
+
+// A ratchetKind tells the two ratchets of a leaf apart.
+type ratchetKind uint8
+
+const (
+	handshakeRatchet ratchetKind = iota
+	applicationRatchet
+)
+
+// A messageKey seals one message.
+type messageKey struct{ key, nonce secret }
+
+func (k messageKey) wipe() {
+	k.key.wipe()
+	k.nonce.wipe()
+}
+
+type skippedKey struct {
+	generation uint32
+	messageKey
+}
+
+// A ratchet is one of Section 9.1.
+type ratchet struct {
+	secret  secret // of generation next
+	next    uint32
+	skipped []skippedKey // keys that messages overtook, ascending, at most maxSkipped
+}
+
+type secretTree struct {
+	suite    *Suite
+	root     nodeIndex
+	nodes    map[nodeIndex]secret // what has not been divided yet
+	ratchets map[LeafIndex]*[2]ratchet
+}
+
+// newSecretTree takes over the encryption secret.
+func newSecretTree(s *Suite, slots uint32, encryption secret) *secretTree {
+	root := rootOf(slots)
+	return &secretTree{
+		suite: s, root: root, nodes: map[nodeIndex]secret{root: encryption}, ratchets: map[LeafIndex]*[2]ratchet{},
+	}
+}
+
+// at returns the ratchets of a leaf and a function that keeps them, for ones
+// that were only derived for now.
+func (t *secretTree) at(i LeafIndex) (*[2]ratchet, func()) {
+	if r := t.ratchets[i]; r != nil {
+		return r, func() {}
+	}
+	if !t.root.above(i) {
+		return nil, nil
+	}
+	x := i.node()
+	for t.nodes[x] == nil { // ends: an undivided node is above every leaf without ratchets
+		if x == t.root {
+			return nil, nil // the tree was wiped
+		}
+		x = x.parent()
+	}
+	from, s := x, t.nodes[x]
+	side := map[nodeIndex]secret{}
+	for !x.isLeaf() {
+		left := t.suite.expandWithLabel(s, "tree", []byte("left"), t.suite.nh)
+		right := t.suite.expandWithLabel(s, "tree", []byte("right"), t.suite.nh)
+		if x.left().above(i) {
+			side[x.right()], s, x = right, left, x.left()
+		} else {
+			side[x.left()], s, x = left, right, x.right()
+		}
+	}
+	r := &[2]ratchet{
+		handshakeRatchet:   {secret: t.suite.expandWithLabel(s, "handshake", nil, t.suite.nh)},
+		applicationRatchet: {secret: t.suite.expandWithLabel(s, "application", nil, t.suite.nh)},
+	}
+	return r, func() {
+		s.wipe()
+		t.nodes[from].wipe()
+		delete(t.nodes, from)
+		maps.Copy(t.nodes, side)
+		t.ratchets[i] = r
+	}
+}
+
+// treeSecret is DeriveTreeSecret of Section 9.
+func (s *Suite) treeSecret(from secret, label string, generation uint32, length int) secret {
+	return s.expandWithLabel(from, label, appendU32(nil, generation), length)
+}
+
+// step returns the key of a generation and the secret of the next.
+func (s *Suite) step(from secret, generation uint32) (messageKey, secret) {
+	k := messageKey{key: s.treeSecret(from, "key", generation, s.nk), nonce: s.treeSecret(from, "nonce", generation, nn)}
+	return k, s.treeSecret(from, "secret", generation, s.nh)
+}
+
+// find returns the key of a generation and a function that spends it. A
+// generation is the sender's choice: how far it may jump is bounded.
+func (t *secretTree) find(i LeafIndex, kind ratchetKind, generation uint32) (messageKey, func(), error) {
+	pair, keep := t.at(i)
+	if pair == nil {
+		return messageKey{}, nil, ErrRefused
+	}
+	r := &pair[kind]
+	if generation < r.next {
+		at, ok := slices.BinarySearchFunc(r.skipped, generation, func(k skippedKey, g uint32) int { return int(k.generation) - int(g) })
+		if !ok {
+			return messageKey{}, nil, ErrReplayed
+		}
+		return r.skipped[at].messageKey, func() {
+			r.skipped[at].wipe()
+			r.skipped = slices.Delete(r.skipped, at, at+1)
+		}, nil
+	}
+	if generation-r.next > maxGenerationJump || generation == 1<<32-1 {
+		return messageKey{}, nil, errLimit("generation")
+	}
+	var skipped []skippedKey
+	s := r.secret
+	for g := r.next; ; g++ {
+		k, next := t.suite.step(s, g)
+		if g > r.next {
+			s.wipe() // an intermediate one: r.secret stays until the key is spent
+		}
+		s = next
+		if g < generation {
+			skipped = append(skipped, skippedKey{generation: g, messageKey: k})
+			continue
+		}
+		return k, func() {
+			keep()
+			r.secret.wipe()
+			r.secret, r.next = s, generation+1
+			r.skipped = append(r.skipped, skipped...)
+			if over := len(r.skipped) - maxSkipped; over > 0 {
+				for _, k := range r.skipped[:over] {
+					k.wipe()
+				}
+				r.skipped = slices.Clone(r.skipped[over:])
+			}
+			k.wipe()
+		}, nil
+	}
+}
+
+// take returns the next key of this member's own ratchet and spends it at
+// once: what is sealed with it may never be sealed twice.
+func (t *secretTree) take(i LeafIndex, kind ratchetKind) (messageKey, uint32, error) {
+	pair, keep := t.at(i)
+	if pair == nil {
+		return messageKey{}, 0, ErrRemoved
+	}
+	r := &pair[kind]
+	if r.next == 1<<32-1 {
+		return messageKey{}, 0, errLimit("generation")
+	}
+	keep()
+	g := r.next
+	k, next := t.suite.step(r.secret, g)
+	r.secret.wipe()
+	r.secret, r.next = next, g+1
+	return k, g, nil
+}
+
+// wipeHandshakes ends the handshake ratchets: an epoch that is over takes no
+// more commits. Ratchets that were never derived stay, for late messages.
+func (t *secretTree) wipeHandshakes() {
+	for _, r := range t.ratchets {
+		r[handshakeRatchet].wipe()
+	}
+}
+
+func (r *ratchet) wipe() {
+	r.secret.wipe()
+	for _, k := range r.skipped {
+		k.wipe()
+	}
+	r.skipped = nil
+}
+
+func (t *secretTree) wipe() {
+	for _, s := range t.nodes {
+		s.wipe()
+	}
+	for _, r := range t.ratchets {
+		r[handshakeRatchet].wipe()
+		r[applicationRatchet].wipe()
+	}
+	clear(t.nodes)
+	clear(t.ratchets)
+}
