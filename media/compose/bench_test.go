@@ -48,7 +48,7 @@ func BenchmarkPicture(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	st.SetScene(one(1))
+	st.SetScene(one())
 	p := bars(1280, 720, 1)
 	b.SetBytes(int64(len(p.Pix)))
 	b.ReportAllocs()

@@ -66,17 +66,17 @@ func fill(p *frame.Picture, r image.Rectangle, c colour) {
 		C.int(r.Min.X), C.int(r.Min.Y), C.int(r.Dx()), C.int(r.Dy()), C.int(c.y), C.int(c.cb), C.int(c.cr))
 }
 
-// scale draws src into all of r. Of one size it copies.
-func scale(p *frame.Picture, r image.Rectangle, src *frame.Picture) {
-	if !drawable(p, r) || !whole(src) {
+// scale draws the part from of src into all of r. Of one size it copies.
+func scale(p *frame.Picture, r image.Rectangle, src *frame.Picture, from image.Rectangle) {
+	if !drawable(p, r) || !drawable(src, from) {
 		return
 	}
-	s, d := part(src, image.Point{}), part(p, r.Min)
-	if src.Width == r.Dx() && src.Height == r.Dy() {
+	s, d := part(src, from.Min), part(p, r.Min)
+	if from.Size() == r.Size() {
 		C.I420Copy(s.y, s.sy, s.u, s.suv, s.v, s.suv, d.y, d.sy, d.u, d.suv, d.v, d.suv, C.int(r.Dx()), C.int(r.Dy()))
 		return
 	}
-	C.I420Scale(s.y, s.sy, s.u, s.suv, s.v, s.suv, C.int(src.Width), C.int(src.Height),
+	C.I420Scale(s.y, s.sy, s.u, s.suv, s.v, s.suv, C.int(from.Dx()), C.int(from.Dy()),
 		d.y, d.sy, d.u, d.suv, d.v, d.suv, C.int(r.Dx()), C.int(r.Dy()), C.kFilterBilinear)
 }
 

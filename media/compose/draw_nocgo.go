@@ -17,7 +17,7 @@ func whole(*frame.Picture) bool { return false }
 
 func fill(*frame.Picture, image.Rectangle, colour) {}
 
-func scale(*frame.Picture, image.Rectangle, *frame.Picture) {}
+func scale(*frame.Picture, image.Rectangle, *frame.Picture, image.Rectangle) {}
 
 func lay(*frame.Picture, image.Point, *sprite) {}
 

@@ -35,7 +35,7 @@ func bars(width, height, seed int) *frame.Picture {
 func TestScaleOfOneSizeCopies(t *testing.T) {
 	src := bars(64, 36, 1)
 	dst := frame.NewPicture(64, 36)
-	scale(dst, image.Rect(0, 0, 64, 36), src)
+	scale(dst, src.Bounds(), src, src.Bounds())
 	if !bytes.Equal(dst.Pix, src.Pix) {
 		t.Error("a picture drawn at its own size differs from itself")
 	}
@@ -47,7 +47,7 @@ func TestScaleStaysInside(t *testing.T) {
 	src := frame.NewPicture(320, 180)
 	src.Fill(200, 100, 50)
 	r := image.Rect(10, 6, 42, 24)
-	scale(dst, r, src)
+	scale(dst, r, src, src.Bounds())
 	for y := range 36 {
 		for x := range 64 {
 			want := color.YCbCr{Y: 1, Cb: 2, Cr: 3}
@@ -72,13 +72,16 @@ func TestRefusedDrawings(t *testing.T) {
 	short.Pix = short.Pix[:95]
 	odd := &frame.Picture{Pix: make([]byte, 100), Width: 7, Height: 8}
 	for _, r := range []image.Rectangle{
-		{}, image.Rect(-2, 0, 6, 8), image.Rect(0, -2, 8, 6), image.Rect(58, 0, 66, 8), image.Rect(0, 30, 8, 38),
-		image.Rect(1, 0, 9, 8), image.Rect(0, 1, 8, 9), {Min: image.Pt(8, 8), Max: image.Pt(0, 0)},
+		{},
+		image.Rect(-2, 0, 6, 8), image.Rect(0, 0, 80, 8), image.Rect(0, 0, 8, 80), image.Rect(0, -2, 8, 6), image.Rect(58, 0, 66, 8), image.Rect(0, 30, 8, 38),
+		image.Rect(1, 0, 9, 8), image.Rect(0, 1, 8, 9),
+		{Min: image.Pt(8, 8), Max: image.Pt(0, 0)},
 	} {
 		p := frame.NewPicture(64, 36)
 		before := bytes.Clone(p.Pix)
 		fill(p, r, colour{200, 100, 50})
-		scale(p, r, bars(8, 8, 1))
+		scale(p, r, bars(8, 8, 1), image.Rect(0, 0, 8, 8))
+		scale(p, image.Rect(0, 0, 4, 4), bars(8, 8, 1), r)
 		v.lay(p, r)
 		if !r.Empty() {
 			lay(p, r.Min, s)
@@ -89,8 +92,8 @@ func TestRefusedDrawings(t *testing.T) {
 	}
 	p := frame.NewPicture(64, 36)
 	before := bytes.Clone(p.Pix)
-	scale(p, image.Rect(0, 0, 16, 16), short)
-	scale(p, image.Rect(0, 0, 16, 16), odd)
+	scale(p, image.Rect(0, 0, 16, 16), short, image.Rect(0, 0, 8, 8))
+	scale(p, image.Rect(0, 0, 16, 16), odd, image.Rect(0, 0, 4, 4))
 	lay(p, image.Point{}, nil)
 	if !bytes.Equal(p.Pix, before) {
 		t.Error("a broken picture was drawn")

@@ -115,8 +115,22 @@ func Fit(box image.Rectangle, width, height int) image.Rectangle {
 	return image.Rect(x, y, x+w, y+h)
 }
 
-// spacing is the distance between tiles: 12 pixels at 1080 lines.
-func spacing(stage image.Rectangle) int { return max(stage.Dy()/90, 2) &^ 1 }
+// Halve gives the middle of a picture of width by height that fills place at
+// exactly half its size, if no more than 4 in 100 of its lines or columns is lost.
+//
+// libyuv halves six times as fast as it scales by any other factor, and the
+// tiles of a grid on 1080 lines are a little smaller than half of 720 lines.
+func Halve(place image.Rectangle, width, height int) (image.Rectangle, bool) {
+	w, h := width-2*place.Dx(), height-2*place.Dy()
+	if w < 0 || h < 0 || w > width/25 || h > height/25 {
+		return image.Rectangle{}, false
+	}
+	x, y := w/2&^1, h/2&^1
+	return image.Rect(x, y, x+2*place.Dx(), y+2*place.Dy()), true
+}
+
+// spacing is the distance between tiles: 8 pixels at 1080 lines.
+func spacing(stage image.Rectangle) int { return max(stage.Dy()/120, 2) &^ 1 }
 
 // even brings every side inwards to an even pixel, as I420 demands.
 func even(r image.Rectangle) image.Rectangle {

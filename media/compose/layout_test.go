@@ -122,3 +122,30 @@ func TestCornerIsInside(t *testing.T) {
 		t.Errorf("Corner(%v) = %v, want it visible at the bottom right", stage, c)
 	}
 }
+
+func TestHalve(t *testing.T) {
+	for _, tt := range []struct {
+		place         image.Rectangle
+		width, height int
+		want          image.Rectangle
+		ok            bool
+	}{
+		{image.Rect(0, 0, 640, 360), 1280, 720, image.Rect(0, 0, 1280, 720), true},
+		{image.Rect(12, 12, 636, 362), 1280, 720, image.Rect(16, 10, 1264, 710), true},
+		{image.Rect(0, 0, 600, 360), 1280, 720, image.Rectangle{}, false}, // too much of the sides
+		{image.Rect(0, 0, 640, 340), 1280, 720, image.Rectangle{}, false},
+		{image.Rect(0, 0, 642, 360), 1280, 720, image.Rectangle{}, false}, // the picture is too small
+		{image.Rect(0, 0, 1280, 720), 1280, 720, image.Rectangle{}, false},
+		{image.Rectangle{}, 2, 2, image.Rectangle{}, false},
+	} {
+		got, ok := Halve(tt.place, tt.width, tt.height)
+		if got != tt.want || ok != tt.ok {
+			t.Errorf("Halve(%v, %d, %d) = %v, %v, want %v, %v", tt.place, tt.width, tt.height, got, ok, tt.want, tt.ok)
+		}
+	}
+	for _, p := range Grid(image.Rect(0, 0, 1920, 1080), MaxGrid) {
+		if from, ok := Halve(p, 1280, 720); !ok || !from.In(image.Rect(0, 0, 1280, 720)) || from.Size() != p.Size().Mul(2) {
+			t.Errorf("Halve(%v, 1280, 720) = %v, %v", p, from, ok)
+		}
+	}
+}

@@ -54,9 +54,12 @@ func (p *pen) quad(bx, by, x, y float32) {
 
 // polygon adds the points of a closed shape.
 func (p *pen) polygon(xy ...float32) {
-	p.move(xy[0], xy[1])
-	for i := 2; i < len(xy); i += 2 {
-		p.line(xy[i], xy[i+1])
+	for i := 1; i < len(xy); i += 2 {
+		if x, y := xy[i-1], xy[i]; i == 1 {
+			p.move(x, y)
+		} else {
+			p.line(x, y)
+		}
 	}
 	p.r.ClosePath()
 }

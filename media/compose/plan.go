@@ -33,6 +33,8 @@ type item struct {
 	since time.Time // of the last picture, where look says that it stopped
 	small bool      // the self view in its corner: no name
 	round bool      // with rounded corners, among others
+	// content is shown to its last pixel; of a camera a little may be cut.
+	content bool
 
 	stamps []stamp
 	border []image.Rectangle
@@ -93,7 +95,7 @@ func arrange(s *Scene, boxes map[ID]*mailbox, size image.Rectangle) []item {
 	}
 	items := make([]item, 0, len(places)+1)
 	for i, place := range places {
-		items = append(items, item{tile: tiles[i], box: boxes[tiles[i].ID], place: place, round: len(places) > 1})
+		items = append(items, item{tile: tiles[i], box: boxes[tiles[i].ID], place: place, round: len(places) > 1, content: i == 0 && s.Content != nil})
 	}
 	if corner {
 		if place := Corner(size); !place.Empty() {
@@ -135,7 +137,7 @@ func place(at image.Point, s *sprite) stamp { return stamp{image.Pt(at.X&^1, at.
 func (st *Stage) dress(it *item, size image.Rectangle) {
 	it.stamps, it.border = it.stamps[:0], it.border[:0]
 	px := nameSize(it.place, size)
-	margin := max(spacing(size), it.place.Dy()/60&^1)
+	margin := max(spacing(size), it.place.Dy()/40&^1)
 	if it.round {
 		for i, s := range st.corners(max(it.place.Dy()/36, 4)) {
 			at := image.Pt(it.place.Min.X, it.place.Min.Y)
@@ -302,7 +304,20 @@ func (st *Stage) draw(canvas *frame.Picture, p *plan) {
 
 // covers reports whether the picture of it leaves nothing of size free.
 func (it *item) covers(size image.Rectangle) bool {
-	return it.hasPicture() && Fit(it.place, it.box.shown.Width, it.box.shown.Height) == size
+	if !it.hasPicture() {
+		return false
+	}
+	r, _ := it.fit()
+	return r == size
+}
+
+// fit tells where on the stage the picture is drawn, and which part of it.
+func (it *item) fit() (on, from image.Rectangle) {
+	p := &it.box.shown
+	if middle, ok := Halve(it.place, p.Width, p.Height); ok && !it.content {
+		return it.place, middle
+	}
+	return Fit(it.place, p.Width, p.Height), p.Bounds()
 }
 
 // hasPicture reports whether a picture is shown, live or dimmed.
@@ -312,11 +327,11 @@ func (it *item) hasPicture() bool {
 
 func (st *Stage) drawItem(canvas *frame.Picture, it *item, behind bool) {
 	if it.hasPicture() {
-		r := Fit(it.place, it.box.shown.Width, it.box.shown.Height)
+		r, from := it.fit()
 		if behind && r != it.place {
 			fill(canvas, it.place, st.panel)
 		}
-		scale(canvas, r, &it.box.shown)
+		scale(canvas, r, &it.box.shown, from)
 		if it.look != live {
 			st.dim.lay(canvas, r)
 		}

@@ -36,7 +36,6 @@ type Stage struct {
 	rounds  map[int][4]*sprite
 	ground  colour
 	panel   colour
-	bars    colour
 	accent  colour
 	dim     *veil
 }

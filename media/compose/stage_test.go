@@ -94,12 +94,13 @@ func on(t *testing.T, s *screen, f func(*Stage)) {
 	})
 }
 
-func one(id ID) Scene { return Scene{Tiles: []Tile{{ID: id, Name: "Vauban", Badge: Verified}}} }
+// one is a meeting with one other room, number 1.
+func one() Scene { return Scene{Tiles: []Tile{{ID: 1, Name: "Vauban", Badge: Verified}}} }
 
 func TestPictureIsShownAtOnce(t *testing.T) {
 	s := newScreen(64, 36, 30)
 	on(t, s, func(st *Stage) {
-		st.SetScene(one(1))
+		st.SetScene(one())
 		time.Sleep(200 * time.Millisecond)
 		n, src := s.count(), bars(64, 36, 1)
 		st.Picture(1, src)
@@ -116,7 +117,7 @@ func TestPictureIsShownAtOnce(t *testing.T) {
 func TestRate(t *testing.T) {
 	s := newScreen(64, 36, 30)
 	on(t, s, func(st *Stage) {
-		st.SetScene(one(1))
+		st.SetScene(one())
 		time.Sleep(time.Second)
 		n, p := s.count(), bars(64, 36, 1)
 		for range 3000 {
@@ -142,7 +143,7 @@ func TestRate(t *testing.T) {
 func TestEveryPictureOfItsOwnRate(t *testing.T) {
 	s := newScreen(64, 36, 30)
 	on(t, s, func(st *Stage) {
-		st.SetScene(one(1))
+		st.SetScene(one())
 		time.Sleep(time.Second)
 		p := bars(64, 36, 1)
 		for i := range 300 {
@@ -217,7 +218,7 @@ func TestFullScreenIsACopy(t *testing.T) {
 	for _, size := range []image.Point{{1280, 720}, {1920, 1080}} {
 		s := newScreen(size.X, size.Y, 30)
 		on(t, s, func(st *Stage) {
-			sc := one(1)
+			sc := one()
 			sc.Tiles[0].Muted, sc.Tiles[0].Speaking = true, true
 			sc.Self, sc.SelfView, sc.Banner = &Tile{ID: 2, Name: "Curie"}, SelfCorner, "Lyon asks to join"
 			st.SetScene(sc)
@@ -271,7 +272,7 @@ func TestDarkDisplayComesBack(t *testing.T) {
 	s := newScreen(64, 36, 30)
 	s.dark = true
 	on(t, s, func(st *Stage) {
-		st.SetScene(one(1))
+		st.SetScene(one())
 		time.Sleep(5 * time.Second)
 		if s.count() != 0 {
 			t.Fatal("something was presented to a display that is dark")
@@ -320,7 +321,7 @@ func TestRoomThatLeft(t *testing.T) {
 func TestSceneIsCopied(t *testing.T) {
 	s := newScreen(320, 180, 30)
 	on(t, s, func(st *Stage) {
-		sc := one(1)
+		sc := one()
 		sc.Card = &Card{Lines: []string{"x"}}
 		sc.Self, sc.Content = &Tile{ID: 5}, &Tile{ID: 6}
 		st.SetScene(sc)
