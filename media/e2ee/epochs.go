@@ -90,7 +90,7 @@ func newEpoch(keys EpochKeys, digest [32]byte) (*epoch, error) {
 		number: keys.Epoch,
 		self:   keys.Self,
 		layout: sframe.Layout{EpochBits: epochBits, LeafBits: sframe.LeafBits(keys.Slots)},
-		digest:  digest,
+		digest: digest,
 	}
 	for kind := range kinds {
 		kid, err := e.layout.KID(uint64(kind), keys.Self, keys.Epoch)

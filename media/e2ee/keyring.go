@@ -31,9 +31,15 @@ type Reason uint8
 
 // The reasons to hold.
 const (
-	HoldQuestion Reason = 1 << iota // a question to the person in the room is open
-	HoldRemoval                     // a removal that this room asked for is not in effect
-	HoldFork                        // the relay's log and the group disagree
+	// HoldQuestion: a question to the person in the room is open. A session asks
+	// one where another room let in a room whose certificate is not valid now;
+	// the caller releases it once the person has accepted that room, or it is
+	// out.
+	HoldQuestion Reason = 1 << iota
+	// HoldRemoval: a removal that this room asked for is not in effect.
+	HoldRemoval
+	// HoldFork: the relay's log and the group disagree.
+	HoldFork
 )
 
 // String lists the reasons as logs do.

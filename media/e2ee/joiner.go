@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2ee
+
+import (
+	"context"
+	"fmt"
+
+	"incamera/media/mls"
+)
+
+// A Joiner is a room that asks to be let in. It is not safe for concurrent use.
+type Joiner struct {
+	set    *settings
+	bundle *mls.KeyPackageBundle
+}
+
+// NewJoiner makes fresh keys for one meeting. The caller ends it with
+// [Joiner.Destroy].
+func NewJoiner(ctx context.Context, c Config) (*Joiner, error) {
+	set, err := c.checkAll()
+	if err != nil {
+		return nil, err
+	}
+	bundle, err := mls.NewKeyPackage(ctx, set.group())
+	if err != nil {
+		return nil, fmt.Errorf("e2ee: key package: %w", err)
+	}
+	return &Joiner{set: set, bundle: bundle}, nil
+}
+
+// KeyPackage returns what the room knocks with, for one meeting.
+func (j *Joiner) KeyPackage() []byte { return j.bundle.Message() }
+
+// Join enters the meeting that welcome invites to. It checks the credentials of
+// all members and that they differ; a Welcome that does not fit changes
+// nothing, so the caller may wait for another.
+func (j *Joiner) Join(ctx context.Context, welcome []byte) (*Session, error) {
+	g, err := mls.Join(ctx, j.set.group(), welcome, j.bundle)
+	if err != nil {
+		return nil, fmt.Errorf("e2ee: join: %w", err)
+	}
+	return newSession(j.set, g)
+}
+
+// Destroy wipes the keys that no meeting took over. It may be called twice.
+func (j *Joiner) Destroy() { j.bundle.Destroy() }
