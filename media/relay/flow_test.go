@@ -5,6 +5,9 @@ package relay_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -161,4 +164,30 @@ func TestMeeting(t *testing.T) {
 	if err := ampere.Send(t.Context(), hello); err == nil {
 		t.Error("a room that left sends")
 	}
+}
+
+// stoppable runs a relay that the test may end before it ends itself; stop
+// returns when it has.
+func stoppable(t testing.TB, s *relay.Server, addr string) (stop func(), at string) {
+	t.Helper()
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, ln) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		select {
+		case err := <-done:
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("Serve: %v", err)
+			}
+		case <-time.After(patience):
+			t.Error("the relay does not end")
+		}
+	})
+	t.Cleanup(stop)
+	return stop, ln.Addr().String()
 }
