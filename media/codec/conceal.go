@@ -5,13 +5,14 @@ package codec
 import "math"
 
 const (
-	historySamples = 2 * OpusSamples     // 40 ms, two of the longest periods and more
+	historySamples = 2 * OpusSamples     // 40 ms: the longest period, and what it is compared with
 	minLag         = 48000 / 400         // 400 Hz, the highest voice
 	maxLag         = OpusSamples * 3 / 4 // 15 ms, 67 Hz, the lowest
 	matchSamples   = 480                 // 10 ms are compared
 	fadeSamples    = 3 * OpusSamples     // 60 ms
 	joinSamples    = 120                 // 2.5 ms
 	floorRise      = 1.02                // of the noise floor, a packet: 3 dB in 350 ms
+	floorMin       = 1e-5                // -100 dBFS: what digital silence counts as
 	floorMax       = 0.01                // -40 dBFS: louder than this is no noise floor
 )
 
@@ -22,15 +23,18 @@ type concealer struct {
 	history [historySamples]float32 // what was played, the newest last
 	lag     int                     // samples of the period repeated, 0: nothing is missing
 	gone    int                     // samples concealed in a row
-	floor   float32                 // root mean square of the noise floor
+	floor   float32                 // root mean square of the noise floor, 0: nothing was heard
 	seed    uint32
 }
 
 // heard takes a decoded packet. After a gap it joins its beginning to the
 // concealed sound without a click.
 func (c *concealer) heard(pcm *[OpusSamples]float32) {
-	level := rms(pcm[:])
-	c.floor = min(level, max(c.floor, 1e-6)*floorRise, floorMax)
+	level := min(max(rms(pcm[:]), floorMin), floorMax)
+	if c.floor == 0 {
+		c.floor = level
+	}
+	c.floor = min(level, c.floor*floorRise)
 	if c.gone > 0 {
 		var tail [OpusSamples]float32
 		c.extend(tail[:joinSamples])
