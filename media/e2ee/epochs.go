@@ -124,10 +124,10 @@ func (k *Keyring) SendWith(number uint64) error {
 	defer k.mu.Unlock()
 	next := *k.state.Load()
 	e := next.find(number)
-	if e == nil || next.send != nil && number < next.send.number {
+	if e == nil || number < next.floor {
 		return fmt.Errorf("%w: cannot send with %d", ErrEpoch, number)
 	}
-	next.send = e
+	next.send, next.floor = e, number
 	k.replace(&next)
 	for _, old := range next.epochs {
 		if old != nil && old.number < number {

@@ -78,6 +78,7 @@ type line struct {
 type state struct {
 	epochs [1 << epochBits]*epoch // by low bits of the number
 	send   *epoch                 // nil: nothing can be sent
+	floor  uint64                 // sending never goes back below it
 	newest uint64                 // the newest epoch ever installed
 	any    bool                   // there was one
 	held   Reason

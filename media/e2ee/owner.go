@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -334,7 +333,7 @@ func (o *owner) planRotation() {
 		o.rotateAt = time.Time{}
 		return
 	}
-	o.rotateAt = time.Now().Add(every*3/4 + rand.N(every/2))
+	o.rotateAt = time.Now().Add(every*3/4 + upTo(every/2))
 }
 
 // rotate asks for a rotation when one is due. Alone there is nobody to hide

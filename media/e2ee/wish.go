@@ -248,10 +248,8 @@ func (o *owner) won(ctx context.Context, j *job) error {
 	if err := o.fatal(o.moved(ctx, d)); err != nil {
 		return err
 	}
+	o.planRotation() // every commit renews the keys of who made it
 	if w != nil {
-		if w.what == wishRotate {
-			o.planRotation()
-		}
 		w.done <- nil
 	}
 	return nil
@@ -286,5 +284,10 @@ func (o *owner) discard() {
 
 // jitter draws a wait below first, doubled with each time but the first.
 func jitter(first time.Duration, times int) time.Duration {
-	return rand.N(min(first<<min(times-1, 16), maxBackoff)) + time.Millisecond
+	return upTo(min(first<<min(times-1, 16), maxBackoff)) + time.Millisecond
+}
+
+// upTo draws a duration below d, so that rooms do not act at one instant.
+func upTo(d time.Duration) time.Duration {
+	return rand.N(d) //nolint:gosec // no secret
 }
