@@ -100,7 +100,7 @@ cross: deps ui $(SYSROOT)/.complete ## Build the release programs for ARM64 in o
 	$(CROSSENV) go build $(RELEASE) -o out/arm64/ ./cmd/roomd
 	ROOMD_ARM64='$(CURDIR)/out/arm64/roomd' QEMU='qemu-aarch64-static -L $(SYSROOT)' go test -count=1 -run '^TestCross$$' -v ./cmd/roomd
 
-out/sysroot/.complete: Makefile
+$(CURDIR)/out/sysroot/.complete: Makefile
 	@rm -rf out/sysroot out/apt && mkdir -p out/sysroot out/apt/state out/apt/lists/partial out/apt/cache/archives/partial && : >out/apt/status
 	@printf '%s\n' 'APT::Architecture "arm64"; APT::Architectures { "arm64"; }; APT::Install-Recommends "false"; APT::Sandbox::User "root";' \
 	  'Dir::State "$(CURDIR)/out/apt/state"; Dir::State::lists "$(CURDIR)/out/apt/lists"; Dir::State::status "$(CURDIR)/out/apt/status";' \

@@ -32,8 +32,8 @@ type VideoReceiverConfig struct {
 // that was lost or did not open it holds the last picture, asks for a key frame
 // and decodes nothing until one has opened.
 //
-// Its methods may be called by any goroutine, but for Latest, which belongs to
-// the one that draws.
+// Its methods may be called by any goroutine, but for Latest and Next, which
+// belong to the one that draws.
 type VideoReceiver struct {
 	config VideoReceiverConfig
 	from   atomic.Uint32
@@ -109,6 +109,19 @@ func (r *VideoReceiver) Latest(shown *frame.Picture) *frame.Picture {
 		r.pool.Put(shown)
 	}
 	return p
+}
+
+// Next is [VideoReceiver.Latest] for one that waits: it returns the next
+// picture as soon as it is decoded, and the cause of ctx once that is done.
+func (r *VideoReceiver) Next(ctx context.Context, shown *frame.Picture) (*frame.Picture, error) {
+	p, err := r.box.Take(ctx)
+	if err != nil {
+		return shown, err
+	}
+	if shown != nil {
+		r.pool.Put(shown)
+	}
+	return p, nil
 }
 
 // Stats gives the counters.

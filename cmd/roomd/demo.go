@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !release
+
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"os"
+
+	"incamera/cmd/internal/demo"
+)
+
+// runDemo boots two rooms on this computer, each a process of its own, for
+// people or, with -check, for a machine.
+func runDemo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("roomd demo", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	camera := flags.String("camera", "", "a `device` such as /dev/video0, or a clip (.y4m, .ivf, .webm); default: a scripted scene")
+	microphone := flags.String("microphone", "", "a `device` such as default, or a recording (.wav); default: a scripted voice")
+	check := flags.Bool("check", false, "drive a call through the panels, print the figures and end")
+	report := flags.String("report", "", "with -check, a `file` for the figures in JSON")
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "in-camera-demo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	o := demo.Options{Camera: *camera, Microphone: *microphone, Ports: [3]int{7101, 7201, 7301}}
+	if *check {
+		o.Ports = [3]int{}
+	}
+	rooms, err := demo.New(ctx, exe, dir, o, "Vauban", "Curie")
+	if err != nil {
+		return err
+	}
+	if *check {
+		return demo.Check(ctx, rooms, *report, stdout)
+	}
+	return demo.Show(ctx, rooms, stdout)
+}

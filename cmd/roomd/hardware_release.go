@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build release
+
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+)
+
+func simulate(*hardware, config, *roomState, *slog.Logger) error { return errSimulator }
+
+func runDemo(context.Context, []string, io.Writer, io.Writer) error {
+	return errors.New("demo: " + errSimulator.Error())
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"incamera/cmd/internal/supervise"
+	"incamera/device/panel"
+	"incamera/media/call"
+	"incamera/media/compose"
+	"incamera/media/e2ee"
+	"incamera/media/mls"
+	"incamera/media/peer"
+	"incamera/media/relay"
+	"incamera/media/studio"
+)
+
+// wire joins the islands: it makes the parts of the daemon, in the order in
+// which they start, and opens nothing.
+func wire(c config, id *identity, log *slog.Logger) ([]supervise.Part, error) {
+	room := newRoomState()
+	hw, err := newHardware(c, log, room)
+	if err != nil {
+		return nil, err
+	}
+	end, err := newSpeakerphone(hw, room, log)
+	if err != nil {
+		return nil, err
+	}
+	var stage *compose.Stage
+	if hw.surface != nil {
+		if stage, err = compose.New(hw.surface, compose.English); err != nil {
+			return nil, err
+		}
+	}
+	room.studio = studio.New(studio.Config{
+		Name: c.Name, Camera: hw.camera, Mixer: end.mixer, Chime: end.chime, Loop: end.loop, Stage: stage,
+		Log: log.With("part", "studio"), OnCamera: func(err error) { room.condition("camera", err, "Check the camera's cable.") },
+	})
+	end.heard = room.studio.Heard
+	room.mixer = end.mixer
+
+	engine, server, err := newEngine(c, id, room, log)
+	if err != nil {
+		return nil, err
+	}
+	room.server = panel.New(panel.Room{ID: c.ID, Name: c.Name, Version: version}, depsOf(controls{engine, room}), log.With("part", "panel"))
+	room.publisher = &publisher{server: room.server, rooms: c.Rooms}
+	room.begin()
+
+	parts := []supervise.Part{listening("relay", c.Relay, server.Serve)}
+	if hw.sound != nil {
+		parts = append(parts, supervise.Part{Name: "sound", Run: end.run})
+	}
+	if stage != nil {
+		parts = append(parts,
+			supervise.Part{Name: "stage", Run: running(stage.Run)},
+			supervise.Part{Name: "clock", Run: running(room.studio.RunClock)})
+	}
+	parts = append(parts, hw.parts...)
+	parts = append(parts,
+		supervise.Part{Name: "call", Run: running(func(ctx context.Context) error {
+			defer room.studio.Wait()
+			return engine.Run(ctx)
+		})},
+		listening("panel", c.Panel, room.server.Serve))
+	return parts, nil
+}
+
+func newEngine(c config, id *identity, room *roomState, log *slog.Logger) (*call.Engine, *relay.Server, error) {
+	signer, err := mls.SignerFrom(id.key)
+	if err != nil {
+		return nil, nil, fmt.Errorf("identity: %w", err)
+	}
+	hop, err := peer.NewAPI(peer.Options{Loopback: isLoopback(c.Relay), Log: log.With("part", "hop")})
+	if err != nil {
+		return nil, nil, err
+	}
+	credentials := relay.Credentials{Certificate: id.tls, SiteCA: id.site}
+	memory, err := newMemory(c.State)
+	if err != nil {
+		return nil, nil, err
+	}
+	var directory []call.Room
+	for _, r := range c.Rooms {
+		directory = append(directory, call.Room{ID: r.ID, Name: r.Name, Address: r.Address})
+	}
+	engine, err := call.New(call.Config{
+		Name: c.Name, Address: c.Relay, Rooms: directory,
+		Group:  e2ee.Config{Signer: signer, Chain: id.chain, Sites: id.site, Log: log.With("part", "group")},
+		Relay:  credentials,
+		Hop:    hop,
+		Media:  room.studio,
+		Memory: memory,
+		Log:    log.With("part", "call"),
+		OnStatus: func(s call.Status) {
+			room.publisher.show(s)
+		},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	server, err := relay.New(relay.Options{
+		Credentials: credentials, Owner: c.Name, Rings: engine, Log: log.With("part", "relay"),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if server.Identity().Name != c.Name {
+		return nil, nil, fmt.Errorf("identity: the certificate is of %q, the configuration of %q", server.Identity().Name, c.Name)
+	}
+	return engine, server, nil
+}
+
+func depsOf(c controls) panel.Deps {
+	return panel.Deps{Calls: c, Audio: c, Video: c, Stage: c, Lobby: c}
+}
+
+// isLoopback reports whether a room's relay can be reached from its own
+// computer only; its media then stay there, too.
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	return err == nil && net.ParseIP(host).IsLoopback()
+}
+
+// listening is a part that serves at an address.
+func listening(name, addr string, serve func(context.Context, net.Listener) error) supervise.Part {
+	return supervise.Part{Name: name, Run: func(ctx context.Context, ready func()) error {
+		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+		if err != nil {
+			return fmt.Errorf("%w: if another program has the port, stop it, or give the %s another address in the configuration", err, name)
+		}
+		ready()
+		return serve(ctx, ln)
+	}}
+}
+
+// running is a part that is ready at once.
+func running(run func(context.Context) error) func(context.Context, func()) error {
+	return func(ctx context.Context, ready func()) error {
+		ready()
+		return run(ctx)
+	}
+}

@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package call
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"incamera/media/e2ee"
+	"incamera/media/peer"
+	"incamera/media/relay"
+)
+
+// A meeting is this room's part in one. All but its goroutines belong to the
+// engine's owner; what those find out they report with post.
+type meeting struct {
+	id     []byte
+	engine *Engine
+	log    *slog.Logger
+	ctx    context.Context // ends with the meeting
+	cancel context.CancelCauseFunc
+	work   sync.WaitGroup
+
+	keys lateKeys
+	out  fanOut
+	mail *mail // carries what the session says to the relay
+
+	session  *e2ee.Session
+	conn     *relay.Conn // nil while there is no relay
+	host     Relay       // the one that conn leads to, or last led to
+	seq      uint64      // of the next message of its log
+	knocking bool        // a KeyPackage waits for a member
+	moving   bool        // a goroutine looks for a relay
+
+	epoch   e2ee.Epoch
+	members map[e2ee.Leaf]*member // but this room
+	recent  map[string]departed   // by name: who was lost lately
+	bye     map[e2ee.Leaf]bool    // who said that it leaves
+	invited map[string]*invitation
+	knocks  map[string]*waiting // by id
+	saved   []Relay             // as last given to Memory
+	alone   time.Time           // since when every other room is gone; zero if one is there
+}
+
+// A departed room was a member until it was lost.
+type departed struct {
+	key  string // its signature key
+	when time.Time
+}
+
+func newMeeting(o *owner, id []byte) *meeting {
+	ctx, cancel := context.WithCancelCause(o.ctx)
+	return &meeting{
+		id: id, engine: o.Engine, log: o.config.Log, ctx: ctx, cancel: cancel,
+		mail:    &mail{},
+		members: map[e2ee.Leaf]*member{}, recent: map[string]departed{}, bye: map[e2ee.Leaf]bool{},
+		invited: map[string]*invitation{}, knocks: map[string]*waiting{},
+	}
+}
+
+// begin runs f beside the owner.
+func (m *meeting) begin(f func(ctx context.Context)) { m.work.Go(func() { f(m.ctx) }) }
+
+// post lets the owner run f, unless the meeting is over by then. It reports
+// whether f was taken.
+func (m *meeting) post(f func(o *owner)) bool {
+	select {
+	case m.engine.events <- func(o *owner) {
+		if o.meeting == m {
+			f(o)
+		}
+	}:
+		return true
+	case <-m.ctx.Done():
+		return false
+	}
+}
+
+// close ends every goroutine and connection of the meeting, and its keys.
+func (m *meeting) close() {
+	m.cancel(errLeft)
+	if ring := m.keys.ring.Swap(nil); ring != nil {
+		ring.Close()
+	}
+	m.out.peers.Store(&[]*peer.Peer{})
+	for _, other := range m.members {
+		other.close(m)
+	}
+	m.mail.use(nil)
+	if m.conn != nil {
+		m.conn.Close()
+	}
+	m.work.Wait()
+}
+
+// enter takes the group and the relay that carries it. From here on the
+// session's goroutine applies commits, and the relay's events flow.
+func (m *meeting) enter(o *owner, session *e2ee.Session, l line) {
+	m.knocking = false
+	m.session = session
+	m.keys.ring.Store(session.Keyring())
+	m.begin(func(ctx context.Context) {
+		if err := session.Run(ctx); !isCause(err) {
+			m.post(func(o *owner) { o.fail(err) })
+		}
+	})
+	m.useRelay(l)
+	m.observed(o, session.Epoch())
+}
+
+// Epoch implements [e2ee.Observer], as do Code and Message. They are called by
+// the session's goroutine.
+func (m *meeting) Epoch(e e2ee.Epoch) { m.post(func(o *owner) { m.observed(o, e) }) }
+
+// Code implements [e2ee.Observer].
+func (m *meeting) Code(epoch uint64, code string) {
+	m.post(func(o *owner) {
+		if epoch == m.epoch.Number {
+			o.status.Code.Code, o.status.Code.Since = code, time.Now()
+		}
+	})
+}
+
+// Message implements [e2ee.Observer].
+func (m *meeting) Message(from e2ee.Member, payload []byte) {
+	message, err := decodeMessage(payload)
+	if err != nil {
+		m.log.Warn("a member's message was dropped", "member", from.Name, "err", err)
+		return
+	}
+	m.post(func(o *owner) { m.heard(o, from, message) })
+}
+
+// observed follows the group into an epoch.
+func (m *meeting) observed(o *owner, e e2ee.Epoch) {
+	if m.epoch.Members != nil && e.Number <= m.epoch.Number {
+		return // the snapshot that enter took was newer
+	}
+	if e.SelfRemoved {
+		o.fail(ErrRemoved)
+		return
+	}
+	o.newCode(m, e)
+	for _, gone := range e.Removed {
+		if other := m.members[gone.Leaf]; other != nil {
+			m.recall(other)
+			other.close(m)
+			delete(m.members, gone.Leaf)
+			delete(m.bye, gone.Leaf)
+		}
+	}
+	first := m.epoch.Members == nil
+	m.epoch = e
+	o.status.Epoch, o.status.Suite = e.Number, e.Suite
+	came := false
+	for _, in := range e.Members {
+		if in.Leaf == e.Self || m.members[in.Leaf] != nil {
+			continue
+		}
+		came = true
+		m.members[in.Leaf] = newMember(m, in)
+		delete(m.invited, in.Name)
+	}
+	m.refan()
+	if len(m.members) > 0 && o.status.State != Connected && o.status.State != Leaving {
+		o.move(onAdmitted)
+		if o.status.Peer == "" {
+			for _, other := range m.members {
+				o.status.Peer = other.Name
+			}
+		}
+	}
+	if came || first {
+		m.say(o)
+		for _, other := range m.members {
+			other.connect(m)
+		}
+	}
+	if len(m.members) == 0 && o.status.State == Leaving {
+		o.left()
+		return
+	}
+	m.save(o)
+}
+
+// newCode strikes the present code out and notes why there will be another.
+func (o *owner) newCode(m *meeting, e e2ee.Epoch) {
+	c := Code{Previous: o.status.Code.Code, Since: time.Now(), Why: Renewed}
+	if c.Previous == "" { // the one before was never shown
+		c.Previous = o.status.Code.Previous
+	}
+	switch {
+	case m.epoch.Members == nil:
+		c.Why = Started
+	case len(e.Added) > 0:
+		c.Why, c.Who = Joined, e.Added[0].Name
+		for _, gone := range e.Removed {
+			if gone.Name == c.Who {
+				c.Why = Returned
+			}
+		}
+		if _, known := m.recent[c.Who]; known {
+			c.Why = Returned
+		}
+	case len(e.Removed) > 0:
+		c.Why, c.Who = Removed, e.Removed[0].Name
+		if other := m.members[e.Removed[0].Leaf]; other != nil && (m.bye[other.Leaf] || other.gone()) {
+			c.Why = Left
+		}
+	}
+	o.status.Code = c
+}
+
+// recall remembers a room that is being removed because it was lost: if it
+// comes back soon, no person needs to admit it.
+func (m *meeting) recall(other *member) {
+	if other.gone() && !m.bye[other.Leaf] {
+		m.recent[other.Name] = departed{string(other.SignatureKey), time.Now()}
+	}
+}
+
+// heard takes what a member said inside the group.
+func (m *meeting) heard(o *owner, from e2ee.Member, said message) {
+	other := m.members[from.Leaf]
+	if other == nil || other.Credential != from.Credential || said.To != nil && *said.To != m.epoch.Self {
+		return
+	}
+	switch {
+	case said.SDP != nil:
+		other.signalled(m, *said.SDP)
+	case said.Status != nil:
+		other.says = *said.Status
+		m.save(o)
+	case said.Bye:
+		m.bye[from.Leaf] = true
+		other.close(m)
+		m.refan()
+		if m.others() == 0 {
+			o.fail(ErrEnded)
+		} else if m.first() {
+			m.removeLater(from.Leaf)
+		}
+	}
+}
+
+// others counts the members that have not said that they leave.
+func (m *meeting) others() int {
+	n := 0
+	for leaf := range m.members {
+		if !m.bye[leaf] {
+			n++
+		}
+	}
+	return n
+}
+
+// first reports whether this room is the one that acts for all: of the members
+// that are there, the one with the lowest leaf.
+func (m *meeting) first() bool {
+	for leaf, other := range m.members {
+		if leaf < m.epoch.Self && !m.bye[leaf] && !other.gone() {
+			return false
+		}
+	}
+	return true
+}
+
+// say tells the members what this room says of itself.
+func (m *meeting) say(o *owner) {
+	m.tell(message{Status: &says{Muted: o.status.Muted, CameraOff: o.status.CameraOff, Relay: o.config.Address}})
+}
+
+// tell sends a message into the group, beside the owner.
+func (m *meeting) tell(said message) {
+	if m.session == nil {
+		return
+	}
+	session := m.session
+	b, err := said.encode()
+	if err != nil {
+		m.log.Error("a message of ours is refused", "err", err)
+		return
+	}
+	m.begin(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, askFor)
+		defer cancel()
+		if err := session.Broadcast(ctx, b); err != nil && !isCause(err) {
+			m.log.Warn("the members were not told", "err", err)
+		}
+	})
+}
+
+// sayBye tells the others that this room leaves, then ends the call.
+func (m *meeting) sayBye() {
+	for _, i := range m.invited {
+		i.cancel()
+	}
+	session := m.session
+	m.begin(func(ctx context.Context) {
+		if session != nil {
+			if b, err := (message{Bye: true}).encode(); err == nil {
+				ctx, cancel := context.WithTimeout(ctx, byeFor)
+				_ = session.Broadcast(ctx, b) // who did not hear it sees that we are gone
+				cancel()
+			}
+		}
+		m.post((*owner).left)
+	})
+}
+
+// refan gives the senders the connections that are there now.
+func (m *meeting) refan() {
+	peers := []*peer.Peer{}
+	for _, other := range m.members {
+		if other.peer != nil {
+			peers = append(peers, other.peer)
+		}
+	}
+	m.out.peers.Store(&peers)
+}
+
+func (m *meeting) roster() []Member {
+	all := []Member{}
+	for _, in := range m.epoch.Members {
+		shown := Member{
+			ID: memberID(in), Leaf: in.Leaf, Name: in.Name, Site: in.Site, Credential: in.Credential,
+			Self: in.Leaf == m.epoch.Self, Link: LinkGood,
+		}
+		if other := m.members[in.Leaf]; other != nil {
+			shown.SaysMuted, shown.SaysCameraOff = other.says.Muted, other.says.CameraOff
+			shown.Link, shown.Counts = other.link(), other.sink.Counts()
+		}
+		all = append(all, shown)
+	}
+	return all
+}
+
+// save keeps where a restarted room finds the meeting: at the relay that
+// carries it now, then at those of the members, its own last.
+func (m *meeting) save(o *owner) {
+	if len(m.members) == 0 {
+		return
+	}
+	relays := []Relay{}
+	add := func(name, address string) {
+		for _, r := range relays {
+			if r.Address == address {
+				return
+			}
+		}
+		if address != "" {
+			relays = append(relays, Relay{Room: name, Address: address})
+		}
+	}
+	for _, in := range m.epoch.Members {
+		if other := m.members[in.Leaf]; other != nil {
+			add(other.Name, other.says.Relay)
+		}
+	}
+	add(o.config.Name, o.config.Address)
+	if slices.Equal(relays, m.saved) {
+		return
+	}
+	m.saved = relays
+	if err := o.config.Memory.Save(Saved{Meeting: m.id, Relays: relays}); err != nil {
+		m.log.Error("a restart would not find this meeting", "err", err)
+	}
+}
+
+// tick looks after what takes time: lost members, failed connections, a lost
+// relay.
+func (m *meeting) tick(o *owner, now time.Time) {
+	if o.status.State == Connected {
+		m.checkAlone(o, now)
+	}
+	for leaf, other := range m.members {
+		other.tick(m, now)
+		late := m.bye[leaf] || other.absent && other.gone() && now.Sub(other.lost) > goneFor
+		if other.unwanted || late && m.first() {
+			m.removeLater(leaf)
+		}
+	}
+	for name, d := range m.recent {
+		if now.Sub(d.when) > recentFor {
+			delete(m.recent, name)
+		}
+	}
+	if bits := m.target(); bits > 0 {
+		m.engine.config.Media.SetTarget(bits)
+	}
+	if m.session != nil && m.conn == nil && !m.moving {
+		m.findRelay()
+	}
+}
+
+// checkAlone ends a call in which nobody has been for a long time.
+func (m *meeting) checkAlone(o *owner, now time.Time) {
+	for _, other := range m.members {
+		if !other.gone() {
+			m.alone = time.Time{}
+			return
+		}
+	}
+	if m.alone.IsZero() {
+		m.alone = now
+	} else if now.Sub(m.alone) > waitFor {
+		o.fail(ErrEnded)
+	}
+}
+
+// target is what the slowest connection can take, 0 if there is none.
+func (m *meeting) target() int {
+	lowest := 0
+	for _, other := range m.members {
+		if other.peer == nil || other.state != peer.Connected {
+			continue
+		}
+		if t := other.peer.Target(); lowest == 0 || t < lowest {
+			lowest = t
+		}
+	}
+	return lowest
+}
