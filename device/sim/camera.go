@@ -63,21 +63,15 @@ func media(width, height int, rate float32) prop.Media {
 // VideoRecord implements [driver.VideoRecorder]. What p leaves zero is 1280 by
 // 720 pixels at 30 pictures a second.
 func (c *Camera) VideoRecord(p prop.Media) (video.Reader, error) {
-	width, height, rate := p.Width, p.Height, int(p.FrameRate+0.5)
-	if width == 0 && height == 0 {
-		width, height = 1280, 720
-	}
-	if rate == 0 {
-		rate = 30
-	}
-	if rate < 1 || rate > maxRate {
-		return nil, fmt.Errorf("sim: %d pictures a second: ask for 1 to %d", rate, maxRate)
+	width, height, rate, err := wanted(p, 1280, 720)
+	if err != nil {
+		return nil, err
 	}
 	scene, err := NewScene(c.room, width, height)
 	if err != nil {
 		return nil, err
 	}
-	closed, err := c.running()
+	closed, err := c.life()
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +121,7 @@ func (s *session) Close() error {
 	return nil
 }
 
-func (s *session) running() (<-chan struct{}, error) {
+func (s *session) life() (<-chan struct{}, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed == nil {

@@ -252,7 +252,7 @@ func (c *echo) through(play, heard *frame.PCM) {
 			}
 			heard.Samples[i] += t.gain * c.line[at]
 		}
-		heard.Samples[i] = clip(heard.Samples[i])
+		heard.Samples[i] = bounded(heard.Samples[i])
 		if c.at++; c.at == len(c.line) {
 			c.at = 0
 		}

@@ -171,7 +171,7 @@ func (d *Display) listen(w http.ResponseWriter, r *http.Request, speaker *Duplex
 		}
 		message = message[:0]
 		for _, v := range &pcm.Samples {
-			message = binary.LittleEndian.AppendUint16(message, uint16(int16(math.Round(float64(clip(v))*32767))))
+			message = binary.LittleEndian.AppendUint16(message, uint16(int16(math.Round(float64(bounded(v))*32767))))
 		}
 		if within(ctx, func(ctx context.Context) error { return c.Write(ctx, websocket.MessageBinary, message) }) != nil {
 			return

@@ -3,7 +3,6 @@
 package sim
 
 import (
-	"hash/crc32"
 	"image"
 	"time"
 
@@ -15,7 +14,7 @@ import (
 //
 //	24 bits  number of the picture, modulo 1<<24
 //	48 bits  capture instant on CLOCK_MONOTONIC in units of 100 µs, modulo 1<<48
-//	24 bits  checksum: the upper 24 bits of CRC-32 (IEEE) of the 9 bytes above
+//	24 bits  CRC-24 of RFC 9580, Section 6.1.1, of the 9 bytes above
 //
 // The 96 bits, most significant first, are four rows of 24 grey blocks of 16 by
 // 16 pixels, a one being bright: one bit in each macroblock of VP8.
@@ -47,11 +46,24 @@ func (s Stamp) bits() (b [stampBytes + 3]byte) {
 	for i := range 6 {
 		b[3+i] = byte(t >> (40 - 8*i))
 	}
-	sum := crc32.ChecksumIEEE(b[:stampBytes]) >> 8
+	sum := crc24(b[:stampBytes])
 	for i := range 3 {
 		b[stampBytes+i] = byte(sum >> (16 - 8*i))
 	}
 	return b
+}
+
+func crc24(b []byte) uint32 {
+	sum := uint32(0xb704ce)
+	for _, v := range b {
+		sum ^= uint32(v) << 16
+		for range 8 {
+			if sum <<= 1; sum&(1<<24) != 0 {
+				sum ^= 0x1864cfb
+			}
+		}
+	}
+	return sum
 }
 
 // Write stamps the top left corner of p and reports whether there was room.

@@ -124,7 +124,7 @@ func (f *wavFormat) decode(b []byte) []float32 {
 		for c := range f.channels {
 			at := b[(i*f.channels+c)*width:]
 			if f.tag == tagFloat {
-				sum += clip(math.Float32frombits(binary.LittleEndian.Uint32(at)))
+				sum += bounded(math.Float32frombits(binary.LittleEndian.Uint32(at)))
 			} else {
 				sum += float32(int16(binary.LittleEndian.Uint16(at))) / 32768
 			}
@@ -134,8 +134,8 @@ func (f *wavFormat) decode(b []byte) []float32 {
 	return resample(mono, f.rate)
 }
 
-// clip makes a sample from -1 to 1, and silence of what is no number.
-func clip(v float32) float32 {
+// bounded makes a sample from -1 to 1, and silence of what is no number.
+func bounded(v float32) float32 {
 	if v != v {
 		return 0
 	}
@@ -167,7 +167,7 @@ func resample(x []float32, rate int) []float32 {
 			}
 			sum += w * float64(x[k])
 		}
-		out[i] = clip(float32(sum))
+		out[i] = bounded(float32(sum))
 	}
 	return out
 }
@@ -223,7 +223,7 @@ func (r *recorder) add(pcm *frame.PCM) error {
 		return nil
 	}
 	for _, v := range &pcm.Samples {
-		r.buffer = binary.LittleEndian.AppendUint16(r.buffer, uint16(int16(math.Round(float64(clip(v))*32767))))
+		r.buffer = binary.LittleEndian.AppendUint16(r.buffer, uint16(int16(math.Round(float64(bounded(v))*32767))))
 	}
 	if len(r.buffer) < recordChunk {
 		return nil
