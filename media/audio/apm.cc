@@ -78,6 +78,8 @@ apm *apm_new(void) {
 
 void apm_free(apm *a) { delete a; }
 
+int apm_forget(apm *a) { return a->p->Initialize(); }
+
 int apm_render(apm *a, const float *far) {
   const webrtc::StreamConfig mono(kRate, 1);
   float *out = a->spare;

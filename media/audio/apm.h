@@ -16,6 +16,9 @@ typedef struct apm apm;
 apm *apm_new(void);
 void apm_free(apm *a);
 
+// apm_forget makes it forget the room.
+int apm_forget(apm *a);
+
 // Both return 0, or the library's error, which is negative. They keep no
 // pointer. apm_capture changes near in place.
 int apm_render(apm *a, const float *far);

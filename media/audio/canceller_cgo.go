@@ -10,6 +10,8 @@ package audio
 #cgo nocallback apm_render
 #cgo noescape apm_capture
 #cgo nocallback apm_capture
+#cgo noescape apm_forget
+#cgo nocallback apm_forget
 #include "apm.h"
 */
 import "C"
@@ -24,8 +26,13 @@ import (
 
 // A Canceller is the [Processor] that takes echo, steady noise and rumble out
 // of the microphone, by webrtc-audio-processing. One goroutine uses it.
+//
+// The library finds the delay of the echo in the sound, but after a jump of
+// 200 ms it needs 10 s. So the canceller watches what the device tells: after a
+// jump it forgets the room, and has learnt it anew within 2 s.
 type Canceller struct {
-	apm *C.apm
+	apm   *C.apm
+	jumps jumps
 }
 
 // NewCanceller makes a canceller that knows nothing of the room yet. It learns
@@ -35,7 +42,7 @@ func NewCanceller() (*Canceller, error) {
 	if a == nil {
 		return nil, errors.New("audio: webrtc-audio-processing does not start")
 	}
-	return &Canceller{a}, nil
+	return &Canceller{apm: a}, nil
 }
 
 // Render implements [Processor].
@@ -54,7 +61,12 @@ func (c *Canceller) Capture(near *frame.PCM, delay time.Duration) error {
 	if c.apm == nil {
 		return errClosed
 	}
-	ms := min(max(delay.Milliseconds(), 0), maxDelay)
+	ms := int(min(max(delay.Milliseconds(), 0), maxDelay))
+	if c.jumps.add(ms) {
+		if e := C.apm_forget(c.apm); e != 0 {
+			return fmt.Errorf("audio: canceller does not begin anew: code %d", int(e))
+		}
+	}
 	if e := C.apm_capture(c.apm, (*C.float)(&near.Samples[0]), C.int(ms)); e != 0 {
 		return fmt.Errorf("audio: canceller refuses the near end: code %d", int(e))
 	}

@@ -5,6 +5,8 @@ package audio
 import (
 	"sync"
 	"time"
+
+	"incamera/media/frame"
 )
 
 // Bounds of a [JitterBuffer].
@@ -25,8 +27,13 @@ const (
 	// counts as another stream: RFC 3550, Appendix A.1, takes 3000 packets for
 	// loss; ours are bounded by time, here 1.3 s.
 	farJump = 64
-	// calm is how many packets are played before the depth counts as lasting.
-	calm = 25
+	// calm is how many packets are played before their least depth counts as
+	// lasting: 3 s, so that a network that stutters once a second keeps what
+	// it needs.
+	calm = 150
+	// shallow and deep bound the least depth, in periods of 10 ms, between
+	// which nothing is corrected: one packet where one is played, and three.
+	shallow, deep = 2, 6
 	// wander is how often the least transit time is forgotten, so that it
 	// follows a drifting clock: 100 ppm are 0.5 ms in these 5 s.
 	wander = 250
@@ -230,24 +237,32 @@ func (b *JitterBuffer) Next() (data []byte, ok bool) {
 	return nil, false
 }
 
-// Excess is how much longer than needed packets have waited for the last half
-// second, in whole packets: positive if the player may leave sound out,
-// negative if it should stretch.
+// Excess is by how much sound waited too long for the last seconds, even when
+// it waited least: positive if the player should leave 10 ms out, negative if it
+// should stretch by as much, 0 if all is well.
+//
+// The least depth has the jitter in it already: a packet that comes late is
+// found when little waits.
 func (b *JitterBuffer) Excess() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.state != playing || !b.depth.known() {
-		return 0
+	least := b.depth.least()
+	switch {
+	case b.state != playing:
+	case least <= shallow:
+		return time.Duration(least-shallow-1) * frame.Period
+	case least >= deep && b.depth.whole:
+		return time.Duration(least-deep+1) * frame.Period
 	}
-	return time.Duration(b.depth.least()-b.transit.target()) * PacketTime
+	return 0
 }
 
-// Corrected tells that the player left out or stretched: the depth is measured
-// anew.
-func (b *JitterBuffer) Corrected() {
+// Corrected tells that the player has made the wait longer by that much, or
+// shorter if it is negative.
+func (b *JitterBuffer) Corrected(by time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.depth.reset()
+	b.depth.move(int(by / frame.Period))
 }
 
 // Stats gives the counters.
@@ -307,21 +322,25 @@ func (m *transit) target() int {
 	return min(max(int((m.peak+PacketTime-1)/PacketTime)+1, minTarget), maxPackets-1)
 }
 
-// depth keeps the least depth of the last 0.5 to 1 s.
+// depth keeps the least depth of the last 3 to 6 s, in periods of 10 ms.
 type depth struct {
 	n         int
 	now, past int
-	whole     bool // past is of a whole half second
+	whole     bool // past is of whole 3 s
 }
 
-func (d *depth) reset() { *d = depth{now: slots} }
+func (d *depth) reset() { *d = depth{now: 2 * slots, past: 2 * slots} }
 
-func (d *depth) add(span int) {
-	d.now = min(d.now, span)
+func (d *depth) add(packets int) {
+	d.now = min(d.now, 2*packets)
 	if d.n++; d.n == calm {
-		*d = depth{now: slots, past: d.now, whole: true}
+		*d = depth{now: 2 * slots, past: d.now, whole: true}
 	}
 }
 
-func (d *depth) known() bool { return d.whole }
-func (d *depth) least() int  { return min(d.now, d.past) }
+func (d *depth) move(periods int) {
+	d.now += periods
+	d.past += periods
+}
+
+func (d *depth) least() int { return min(d.now, d.past) }

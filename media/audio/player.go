@@ -24,8 +24,11 @@ const (
 	// quietPower is what a pause between words stays below: -50 dB.
 	quietPower = 1e-5
 	// patience is how many packets the player waits for a quiet spot before
-	// it leaves out or stretches in the middle of a word: 2 s.
-	patience = 100
+	// it leaves out or stretches in the middle of a word: 1 s.
+	patience = 50
+	// rest is how many packets pass between two corrections: a tenth faster
+	// is not heard as fast.
+	rest = 5
 )
 
 // A Player plays one member: it takes packets from a [JitterBuffer], decodes
@@ -45,6 +48,7 @@ type Player struct {
 	heard  bool // something was decoded since the stream began
 	gap    int  // packets concealed in a row
 	wait   int  // packets since a correction is due
+	rest   int  // packets until the next may be made
 	failed atomic.Uint64
 	moved  atomic.Uint64
 }
@@ -110,6 +114,10 @@ func (p *Player) fetch() bool {
 // even leaves out 10 ms when too much waits, or plays 10 ms twice when too
 // little does.
 func (p *Player) even() {
+	if p.rest > 0 {
+		p.rest--
+		return
+	}
 	excess := p.buffer.Excess()
 	if excess == 0 {
 		p.wait = 0
@@ -120,14 +128,15 @@ func (p *Player) even() {
 	if p.wait++; p.wait < patience && power(first)+power(second) > 2*quietPower {
 		return
 	}
-	p.wait = 0
+	p.wait, p.rest = 0, rest
 	p.moved.Add(1)
-	p.buffer.Corrected()
 	if excess > 0 {
+		p.buffer.Corrected(-frame.Period)
 		fade(second, first, second)
 		p.left = n
 		return
 	}
+	p.buffer.Corrected(frame.Period)
 	copy(p.pcm[:n], first[:])
 	fade(first, second, first)
 	p.left = 3 * n
