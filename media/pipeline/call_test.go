@@ -7,7 +7,6 @@ package pipeline
 import (
 	"bytes"
 	"context"
-	"errors"
 	"math"
 	"sync"
 	"testing"
@@ -17,48 +16,6 @@ import (
 	"incamera/media/e2ee"
 	"incamera/media/frame"
 )
-
-// epochKeys are the keys of one epoch of a meeting of two.
-func epochKeys(epoch uint64, self e2ee.Leaf) e2ee.EpochKeys {
-	return e2ee.EpochKeys{Epoch: epoch, Self: self, Slots: 2, Leaves: []e2ee.Leaf{0, 1}, BaseKey: bytes.Repeat([]byte{byte(epoch + 1)}, 32)}
-}
-
-// keyring gives the keys of member self, who may send with the newest.
-func keyring(t testing.TB, self e2ee.Leaf, epochs ...uint64) *e2ee.Keyring {
-	t.Helper()
-	k := e2ee.NewKeyring()
-	for _, n := range epochs {
-		admit(t, k, self, n)
-	}
-	return k
-}
-
-func admit(t testing.TB, k *e2ee.Keyring, self e2ee.Leaf, epoch uint64) {
-	t.Helper()
-	if err := errors.Join(k.Install(epochKeys(epoch, self)), k.SendWith(epoch)); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// send is a Fanout that is a function.
-type send func(e2ee.Sealed)
-
-func (f send) Send(s e2ee.Sealed) { f(s) }
-
-// run starts a loop and returns what stops it and checks how it ended.
-func run(t testing.TB, loop func(context.Context) error) (stop func()) {
-	t.Helper()
-	ended := errors.New("ended by the test")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- loop(ctx) }()
-	return sync.OnceFunc(func() {
-		cancel(ended)
-		if err := <-done; !errors.Is(err, ended) {
-			t.Errorf("Run = %v, want %v", err, ended)
-		}
-	})
-}
 
 // counter draws a 24-bit number as blocks of 16x16 pixels on a moving ground.
 func counter(p *frame.Picture, n uint64) {
