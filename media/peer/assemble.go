@@ -33,7 +33,6 @@ type assembler struct {
 	size   int              // bytes of the head up to scan
 	far    int              // packets in a row that were far behind next
 	begun  bool             // a packet came
-	clean  bool             // nothing was handed over or given up: next may move back
 	ready  bool             // the head is whole
 	gap    bool             // numbers were given up since the last frame
 	holed  bool             // the head waits for a missing packet
@@ -77,24 +76,21 @@ func (a *assembler) has(n uint64) bool { return a.slot(n).number == n }
 // insert takes in a packet. It copies the payload.
 func (a *assembler) insert(p packet, now time.Duration) {
 	if !a.begun {
-		a.begun, a.clean = true, true
+		a.begun = true
 		a.first = numberBase + uint64(p.number)
 		a.next, a.scan, a.newest = a.first, a.first, a.first
 	}
 	n := a.newest + uint64(int64(int16(p.number-uint16(a.newest))))
 	if n < a.next {
-		switch {
-		case a.clean && a.newest-n < maxPackets: // the first packets came out of order
-			a.next, a.scan, a.first, a.size, a.holed = n, n, n, 0, false
-		case a.next-n > maxPackets && a.far >= resyncAfter:
-			n += 1 << 16 // the sender went on from somewhere else
-		default:
-			if a.next-n > maxPackets {
+		far := a.next-n > maxPackets
+		if !far || a.far < resyncAfter {
+			if far {
 				a.far++
 			}
 			a.counts.late++
 			return
 		}
+		n += 1 << 16 // the sender went on from somewhere else
 	}
 	a.far = 0
 	if n >= a.next+maxPackets {
@@ -181,7 +177,7 @@ func (a *assembler) wait() {
 // nextBeginning returns the first number behind the hole that begins a frame.
 func (a *assembler) nextBeginning() uint64 {
 	n := a.scan + 1
-	for n < a.newest && !(a.has(n) && a.slot(n).begins) {
+	for n < a.newest && (!a.has(n) || !a.slot(n).begins) {
 		n++
 	}
 	return n
@@ -207,7 +203,7 @@ func (a *assembler) giveUp(n uint64) {
 // head makes n the beginning of the head.
 func (a *assembler) head(n uint64) {
 	a.next, a.scan, a.size = n, n, 0
-	a.ready, a.holed, a.clean = false, false, false
+	a.ready, a.holed = false, false
 }
 
 // waiting reports when take has something to do even if no packet comes.

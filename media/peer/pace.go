@@ -22,10 +22,17 @@ const (
 type bucket struct {
 	credit float64 // bytes
 	last   time.Duration
+	idle   bool // nothing waited at the last look
 }
 
 // fill adds what came in since the last call at a rate in bytes a second.
+//
+// Time in which nothing waited brings one step, so that a frame is not all burst.
 func (b *bucket) fill(now time.Duration, rate float64) {
+	if b.idle {
+		b.idle = false
+		b.last = max(b.last, now-paceStep)
+	}
 	b.credit = min(b.credit+rate*(now-b.last).Seconds(), rate*paceBurst.Seconds())
 	b.last = now
 }
@@ -36,7 +43,7 @@ func (b *bucket) wait(rate float64) time.Duration {
 		return 0
 	}
 	d := time.Duration((1 - b.credit) / rate * float64(time.Second))
-	return (d + paceStep - 1) / paceStep * paceStep
+	return (d + paceStep - 1).Truncate(paceStep)
 }
 
 // paceRate returns the bytes a second at which a frame leaves: 2.5 times the
@@ -53,7 +60,7 @@ func paceRate(target, size int, key bool) float64 {
 func (p *Peer) pace() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	var b bucket
+	b := bucket{idle: true}
 	var due time.Duration // when timer ends; 0 while it does not matter
 	for {
 		p.out[frame.Audio].sendAudio()
@@ -70,10 +77,6 @@ func (p *Peer) pace() {
 		}
 		select {
 		case <-p.send:
-			if due > 0 && p.elapsed() < due {
-				// Woken early. The next round sees the same credit.
-				continue
-			}
 		case <-timer.C:
 		case <-p.done:
 			return
@@ -87,6 +90,7 @@ func (p *Peer) sendVideo(b *bucket, now time.Duration) (wait time.Duration, more
 	for {
 		o, size, key := p.nextVideo()
 		if o == nil {
+			b.idle = true
 			return 0, false
 		}
 		rate := paceRate(p.Target(), size, key)

@@ -288,12 +288,12 @@ func (p *Peer) look(now State) State {
 		return Closed // DTLS failed, which is final
 	case webrtc.PeerConnectionStateClosed:
 		return Closed
-	default: // new, connecting, unknown
+	case webrtc.PeerConnectionStateUnknown, webrtc.PeerConnectionStateNew, webrtc.PeerConnectionStateConnecting:
 		if now == Connected {
 			return Lost
 		}
-		return now
 	}
+	return now
 }
 
 // State returns the present state.

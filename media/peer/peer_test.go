@@ -5,6 +5,7 @@ package peer
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,9 +21,13 @@ type room struct {
 	frames chan Received
 	states chan State
 	wanted chan frame.Kind
+	stuck  atomic.Pointer[chan struct{}] // if set, Frame waits for it to be closed
 }
 
 func (r *room) Frame(f Received) {
+	if c := r.stuck.Load(); c != nil {
+		<-*c
+	}
 	select {
 	case r.frames <- f:
 	default:

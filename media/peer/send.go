@@ -48,7 +48,7 @@ func newOutbound(k frame.Kind, t *webrtc.TrackLocalStaticRTP, s *webrtc.RTPSende
 		kind: k, track: t, sender: s, origin: origin,
 		// Half of the range, so that the first loss does not meet the first
 		// wrap, which a receiver could not tell from it.
-		number: uint16(rand.N(1 << 15)),
+		number: uint16(rand.N(1 << 15)), //nolint:gosec // no secret: it is on the wire in clear
 	}
 	if k == frame.Audio {
 		o.audio = newQueue(audioFrames)

@@ -1,0 +1,444 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package peer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pion/dtls/v3"
+	"github.com/pion/webrtc/v4"
+
+	"incamera/media/e2ee"
+	"incamera/media/frame"
+)
+
+// pair connects two rooms over one API.
+func pair(t testing.TB, o Options) (a, b *room) {
+	t.Helper()
+	o.Loopback = true
+	api := newAPI(t, o)
+	a, b = newRoom(t, api, 0), newRoom(t, api, 1)
+	connect(t, a, b)
+	return a, b
+}
+
+// film sends n camera frames and as many packets of sound every interval.
+func film(ctx context.Context, t testing.TB, r *room, n int, interval time.Duration) {
+	t.Helper()
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	key := true
+	for i := range n {
+		size := 2_000 + i%7*300
+		if key {
+			size = 12_000
+		}
+		if err := r.Send(r.sealed(t, frame.Camera, i, size, key)); err != nil {
+			t.Errorf("camera frame %d: %v", i, err)
+		}
+		key = false
+		if err := r.Send(r.sealed(t, frame.Audio, i, 256, true)); err != nil {
+			t.Errorf("audio frame %d: %v", i, err)
+		}
+		select {
+		case <-tick.C:
+		case k := <-r.wanted:
+			key = key || k == frame.Camera && i > 0
+			<-tick.C
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// watchFilm opens n frames of one kind sent by leaf from, in any order for
+// sound, in order without gaps for pictures, and returns when they have come.
+func watchFilm(t *testing.T, r *room, from e2ee.Leaf, n int, limit time.Duration) {
+	t.Helper()
+	timeout := time.After(limit)
+	pictures, sounds := 0, 0
+	var lastTime [kinds]time.Duration
+	for pictures < n || sounds < n {
+		select {
+		case f := <-r.frames:
+			plain, err := r.keys.Open(nil, f.Kind, from, f.Wire)
+			if err != nil {
+				t.Fatalf("%v frame %d does not open: %v", f.Kind, f.Seq, err)
+			}
+			number := int(plain[1])<<8 | int(plain[2])
+			if f.Time < lastTime[f.Kind] && f.Kind == frame.Camera {
+				t.Errorf("frame %d goes back in time from %v to %v", number, lastTime[f.Kind], f.Time)
+			}
+			lastTime[f.Kind] = f.Time
+			if f.Kind == frame.Audio {
+				sounds++
+				continue
+			}
+			if number != pictures || f.Gap {
+				t.Fatalf("frame %d (gap %v) came; want frame %d", number, f.Gap, pictures)
+			}
+			pictures++
+		case <-timeout:
+			t.Fatalf("leaf %d has %d pictures and %d sounds of %d after %v\nsent %+v\nreceived %+v",
+				r.leaf, pictures, sounds, n, limit, r.Stats().Sent, r.Stats().Received)
+		}
+	}
+	if d := (lastTime[frame.Audio] - lastTime[frame.Camera]).Abs(); d > 100*time.Millisecond {
+		t.Errorf("the last picture and the last sound, captured together, are %v apart", d)
+	}
+}
+
+// TestFilm sends 300 pictures and sounds both ways at once.
+func TestFilm(t *testing.T) {
+	a, b := pair(t, Options{})
+	go film(t.Context(), t, a, 300, 20*time.Millisecond)
+	go film(t.Context(), t, b, 300, 20*time.Millisecond)
+	watchFilm(t, b, 0, 300, 30*time.Second)
+	watchFilm(t, a, 1, 300, 30*time.Second)
+	s := a.Stats()
+	t.Logf("target %d, rtt %v, camera sent %+v, received %+v", s.Target, s.RTT, s.Sent[frame.Camera], s.Received[frame.Camera])
+}
+
+// TestRepair loses one packet of pictures in twenty, in both directions: NACK
+// brings all of them back.
+func TestRepair(t *testing.T) {
+	w := newWire(t)
+	a, b := pair(t, Options{Net: w})
+	var seen, lost atomic.Int64
+	w.rule(func(b []byte) bool {
+		if !isMedia(b) {
+			return true
+		}
+		seen.Add(1)
+		if rand.N(20) == 0 {
+			lost.Add(1)
+			return false
+		}
+		return true
+	})
+	go film(t.Context(), t, a, 300, 15*time.Millisecond)
+	// The last packets of a stream are missed only once others follow.
+	opened, gaps := 0, 0
+	next := 0
+	timeout := time.After(30 * time.Second)
+	for next < 299 {
+		select {
+		case f := <-b.frames:
+			plain, err := b.keys.Open(nil, f.Kind, 0, f.Wire)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.Kind == frame.Audio {
+				continue
+			}
+			opened++
+			next = int(plain[1])<<8 | int(plain[2])
+			if f.Gap {
+				gaps++
+			}
+		case <-timeout:
+			t.Fatalf("frame %d after 30 s", next)
+		}
+	}
+	s := b.Stats().Received[frame.Camera]
+	t.Logf("%d of %d datagrams lost; %d frames opened, %d gaps, %d packets repaired, %d lost; NACK entries %d",
+		lost.Load(), seen.Load(), opened, gaps, s.Repaired, s.Lost, a.Stats().Sent[frame.Camera].NACKs)
+	if lost.Load() == 0 || s.Repaired == 0 {
+		t.Error("nothing was lost or nothing repaired")
+	}
+	if opened < 295 {
+		t.Errorf("%d of 300 frames opened; want nearly all", opened)
+	}
+}
+
+// TestVanish cuts the wire: the connection is Lost within 3 s, comes back when
+// the wire does, and wants a key frame then.
+func TestVanish(t *testing.T) {
+	w := newWire(t)
+	a, b := pair(t, Options{Net: w})
+	w.rule(func([]byte) bool { return false })
+	start := time.Now()
+	a.reach(t, Lost, 5*time.Second)
+	took := time.Since(start)
+	t.Logf("lost after %v", took)
+	if took > 3*time.Second {
+		t.Errorf("Lost after %v; want 3 s at most", took)
+	}
+	if err := a.Send(a.sealed(t, frame.Camera, 0, 100, true)); !errors.Is(err, ErrNotConnected) {
+		t.Errorf("Send while lost: %v; want ErrNotConnected", err)
+	}
+	for len(a.wanted) > 0 {
+		<-a.wanted
+	}
+	w.rule(func([]byte) bool { return true })
+	start = time.Now()
+	a.reach(t, Connected, 5*time.Second)
+	t.Logf("back after %v", time.Since(start))
+	select {
+	case k := <-a.wanted:
+		if k != frame.Camera {
+			t.Errorf("a key frame of %v is wanted; want camera", k)
+		}
+	case <-time.After(time.Second):
+		t.Error("no key frame is wanted after the break")
+	}
+	if b.Peer.State() == Closed {
+		t.Error("the other end closed")
+	}
+}
+
+// TestRestart brings a connection to new addresses; frames flow afterwards.
+func TestRestart(t *testing.T) {
+	a, b := pair(t, Options{})
+	ctx := t.Context()
+	offer, err := b.Restart(ctx) // by the room that answered
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := a.Answer(ctx, offer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Accept(ctx, answer); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for i := 0; ; i++ {
+		if time.Now().After(deadline) {
+			t.Fatal("no frame after the restart")
+		}
+		_ = a.Send(a.sealed(t, frame.Camera, i, 3000, true)) // dropped until it is back
+		select {
+		case f := <-b.frames:
+			if _, err := b.keys.Open(nil, f.Kind, 0, f.Wire); err != nil {
+				t.Fatal(err)
+			}
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// TestRestartOfAnother refuses a description of other streams or keys.
+func TestRestartOfAnother(t *testing.T) {
+	a, _ := pair(t, Options{})
+	if _, err := a.Answer(t.Context(), anOffer(t)); !errors.Is(err, ErrDescription) {
+		t.Errorf("Answer to another room's offer: %v; want ErrDescription", err)
+	}
+}
+
+// TestKeyFrameRequest reaches the encoder at the other end, for the right kind.
+func TestKeyFrameRequest(t *testing.T) {
+	a, b := pair(t, Options{})
+	if err := b.RequestKeyFrame(frame.Audio); err == nil {
+		t.Error("sound has no key frames")
+	}
+	deadline := time.After(5 * time.Second)
+	for {
+		if err := b.RequestKeyFrame(frame.Content); err != nil && !errors.Is(err, ErrNotConnected) {
+			t.Fatal(err)
+		}
+		select {
+		case k := <-a.wanted:
+			if k == frame.Content {
+				return
+			}
+		case <-time.After(50 * time.Millisecond):
+		case <-deadline:
+			t.Fatal("no request came")
+		}
+	}
+}
+
+// TestClose ends at both ends: here by Close, there by the alert of DTLS. It may
+// be called twice, and later calls are refused.
+func TestClose(t *testing.T) {
+	a, b := pair(t, Options{})
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+	a.reach(t, Closed, time.Second)
+	b.reach(t, Closed, 5*time.Second)
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := a.Send(a.sealed(t, frame.Camera, 0, 100, true)); !errors.Is(err, ErrNotConnected) {
+		t.Errorf("Send after Close: %v", err)
+	}
+	if _, err := a.Offer(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("Offer after Close: %v; want ErrClosed", err)
+	}
+}
+
+// TestSendRefusals: the zero Sealed and what is too large.
+func TestSendRefusals(t *testing.T) {
+	r := newRoom(t, newAPI(t, Options{Loopback: true}), 0)
+	for name, s := range map[string]e2ee.Sealed{
+		"zero":          {},
+		"large picture": r.sealed(t, frame.Camera, 0, MaxVideoFrame, true),
+		"large sound":   r.sealed(t, frame.Audio, 0, MaxAudioFrame, true),
+	} {
+		if err := r.Send(s); !errors.Is(err, ErrFrame) {
+			t.Errorf("%s: %v; want ErrFrame", name, err)
+		}
+	}
+	if err := r.Send(r.sealed(t, frame.Audio, 0, 100, true)); !errors.Is(err, ErrNotConnected) {
+		t.Errorf("before a connection: %v; want ErrNotConnected", err)
+	}
+}
+
+// TestUnsealedNowhere records every datagram of a call whose SRTP does not
+// encrypt. The plaintext of no frame is among them; the sealed bytes are, which
+// shows that the record would have shown it.
+func TestUnsealedNowhere(t *testing.T) {
+	w := newWire(t)
+	w.keep = true
+	a, b := pair(t, Options{Net: w, SRTPProfiles: []dtls.SRTPProtectionProfile{dtls.SRTP_NULL_HMAC_SHA1_80}})
+	secret := bytes.Repeat([]byte("what the room says "), 60)
+	copy(secret[1:], "begin")
+	var marks [][]byte
+	for _, k := range []frame.Kind{frame.Audio, frame.Camera, frame.Content} {
+		data := secret
+		if k == frame.Audio {
+			data = secret[:256]
+		}
+		s, err := a.keys.Seal(nil, &frame.Encoded{Data: data, Kind: k, Key: true, PTS: frame.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		marks = append(marks, bytes.Clone(s.Bytes()[40:80]))
+		if err := a.Send(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range marks {
+		select {
+		case <-b.frames:
+		case <-time.After(5 * time.Second):
+			t.Fatal("a frame did not come")
+		}
+	}
+	w.mu.Lock()
+	all := bytes.Join(w.sent, nil)
+	w.mu.Unlock()
+	for i, m := range marks {
+		if !bytes.Contains(all, m) {
+			t.Errorf("the sealed bytes of kind %d are not in the record: SRTP encrypts, or the record has holes", i)
+		}
+	}
+	if bytes.Contains(all, []byte("the room says")) {
+		t.Error("plaintext left the room")
+	}
+}
+
+// TestProfile: the product never runs AES-GCM on the hop; see profiles.
+func TestProfile(t *testing.T) {
+	for _, p := range profiles {
+		if p == dtls.SRTP_AEAD_AES_128_GCM || p == dtls.SRTP_AEAD_AES_256_GCM {
+			t.Errorf("profile %v repeats a nonce when NACK repeats a packet", p)
+		}
+	}
+}
+
+// TestDataChannelRefused: a peer that is not one of ours gets no data channel
+// and no fourth track.
+func TestDataChannelRefused(t *testing.T) {
+	b := newRoom(t, newAPI(t, Options{Loopback: true}), 1)
+	pc, err := webrtc.NewPeerConnection(webrtc.Configuration{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	if _, err := pc.CreateDataChannel("x", nil); err != nil {
+		t.Fatal(err)
+	}
+	d, err := pc.CreateOffer(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Answer(t.Context(), d.SDP); !errors.Is(err, ErrDescription) {
+		t.Errorf("Answer: %v; want ErrDescription", err)
+	}
+}
+
+// TestHostileAnswers gives damaged offers to whole peers. Each is refused or
+// answered in bounded time, and everything that began ends.
+func TestHostileAnswers(t *testing.T) {
+	api := newAPI(t, Options{Loopback: true})
+	offer := anOffer(t)
+	lines := strings.SplitAfter(offer, "\r\n")
+	r := rand.New(rand.NewPCG(1, 2))
+	answered := 0
+	for range 60 {
+		damaged := append([]string(nil), lines...)
+		for range 1 + r.IntN(2) {
+			i, j := r.IntN(len(damaged)), r.IntN(len(damaged))
+			switch r.IntN(4) {
+			case 0:
+				damaged[i] = ""
+			case 1:
+				damaged[i] = damaged[j]
+			case 2:
+				if b := []byte(damaged[i]); len(b) > 4 {
+					b[2+r.IntN(len(b)-4)] = byte(' ' + r.IntN(95))
+					damaged[i] = string(b)
+				}
+			case 3:
+				damaged[i] = strings.Replace(damaged[i], "1", "99999999999", 1)
+			}
+		}
+		p, err := New(api, newSink(), quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if _, err := p.Answer(t.Context(), strings.Join(damaged, "")); err == nil {
+			answered++
+		}
+		p.Close()
+		if d := time.Since(start); d > 5*time.Second {
+			t.Errorf("%v for %q", d, damaged)
+		}
+	}
+	t.Logf("%d of 60 damaged offers were answered", answered)
+}
+
+// A sink takes frames and forgets them.
+type sink struct{ frames atomic.Int64 }
+
+func newSink() *sink { return &sink{} }
+
+func (s *sink) Frame(Received)          { s.frames.Add(1) }
+func (*sink) KeyFrameWanted(frame.Kind) {}
+func (*sink) State(State)               {}
+
+// TestNothingIsLeft counts goroutines before and after calls.
+func TestNothingIsLeft(t *testing.T) {
+	before := runtime.NumGoroutine()
+	for range 3 {
+		api := newAPI(t, Options{Loopback: true})
+		a, b := newRoom(t, api, 0), newRoom(t, api, 1)
+		connect(t, a, b)
+		film(t.Context(), t, a, 5, time.Millisecond)
+		a.Close()
+		b.Close()
+		c := newRoom(t, api, 0) // closed before anything happened
+		c.Close()
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for runtime.NumGoroutine() > before {
+		if time.Now().After(deadline) {
+			buf := make([]byte, 1<<20)
+			t.Fatalf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(), buf[:runtime.Stack(buf, true)])
+		}
+		runtime.Gosched()
+	}
+}
