@@ -2,7 +2,15 @@
 
 package e2ee
 
-import "incamera/media/sframe"
+import (
+	"context"
+
+	"incamera/media/sframe"
+)
+
+// GroupInfo is what a member would have to give away for an external join. It
+// is called while Run waits.
+func GroupInfo(ctx context.Context, s *Session) ([]byte, error) { return s.group.GroupInfo(ctx) }
 
 // SealInClear makes k "seal" without encrypting: what Seal gives then is the
 // frame itself behind a header that names the right key, with room for a tag

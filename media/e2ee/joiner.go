@@ -33,8 +33,7 @@ func NewJoiner(ctx context.Context, c Config) (*Joiner, error) {
 func (j *Joiner) KeyPackage() []byte { return j.bundle.Message() }
 
 // Join enters the meeting that welcome invites to. It checks the credentials of
-// all members and that they differ; a Welcome that does not fit changes
-// nothing, so the caller may wait for another.
+// all members and that they differ. After an error the caller knocks anew.
 func (j *Joiner) Join(ctx context.Context, welcome []byte) (*Session, error) {
 	g, err := mls.Join(ctx, j.set.group(), welcome, j.bundle)
 	if err != nil {

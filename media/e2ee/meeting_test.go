@@ -169,7 +169,6 @@ type meeting struct {
 	mu    sync.Mutex
 	rooms map[string]*room
 	slots map[uint64][]byte
-	delay time.Duration // of every entry, to every room
 	// filter sees every entry of the log for each reader, and returns false to
 	// withhold it.
 	filter func(to string, message []byte) bool
@@ -184,11 +183,15 @@ type room struct {
 	config   e2ee.Config
 	observer *observer
 	joiner   *e2ee.Joiner
+	welcomed func([]byte) // instead of joiner
 	session  *e2ee.Session
 	inbox    chan []byte // the log, as this room reads it
 	ran      chan error  // what Run returned
 	stop     context.CancelFunc
-	refused  []error // what Deliver returned; guarded by m.mu
+	delay    time.Duration // between an entry of the log and its arrival
+	refused  []error       // what Deliver returned; guarded by m.mu
+	// commit stands in for the relay, if a test sets it.
+	commit func(epoch uint64, commit []byte, welcomes []e2ee.Welcome) error
 }
 
 // newMeeting makes a meeting that ends with the test. It belongs into a bubble.
@@ -295,9 +298,9 @@ func (r *room) read(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case message := <-r.inbox:
-			if r.m.delay > 0 {
+			if r.delay > 0 {
 				select {
-				case <-time.After(r.m.delay):
+				case <-time.After(r.delay):
 				case <-ctx.Done():
 					return
 				}
@@ -320,7 +323,14 @@ func (r *room) refusals() []error {
 
 // Commit implements [e2ee.Delivery].
 func (r *room) Commit(_ context.Context, epoch uint64, commit []byte, welcomes []e2ee.Welcome) error {
-	m := r.m
+	if r.commit != nil {
+		return r.commit(epoch, commit, welcomes)
+	}
+	return r.m.take(epoch, commit, welcomes)
+}
+
+// take is the honest relay: the first commit of an epoch holds its slot.
+func (m *meeting) take(epoch uint64, commit []byte, welcomes []e2ee.Welcome) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if held, ok := m.slots[epoch]; ok {
@@ -333,6 +343,10 @@ func (r *room) Commit(_ context.Context, epoch uint64, commit []byte, welcomes [
 	m.append(commit)
 	for _, w := range welcomes {
 		to := m.rooms[w.To]
+		if to.welcomed != nil {
+			to.welcomed(bytes.Clone(w.Message))
+			continue
+		}
 		s, err := to.joiner.Join(m.ctx, w.Message)
 		if err != nil {
 			m.tb.Errorf("%s cannot join: %v", w.To, err)

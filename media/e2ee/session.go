@@ -77,7 +77,12 @@ func Create(ctx context.Context, c Config, groupID []byte) (*Session, error) {
 }
 
 // newSession takes over a group whose members it checks.
-func newSession(set *settings, g *mls.Group) (*Session, error) {
+func newSession(set *settings, g *mls.Group) (_ *Session, err error) {
+	defer func() {
+		if err != nil {
+			g.Destroy()
+		}
+	}()
 	s := &Session{
 		set: set, ring: NewKeyring(), group: g,
 		done:      make(chan struct{}),
