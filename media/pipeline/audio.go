@@ -167,6 +167,7 @@ type AudioReceiver struct {
 	from   atomic.Uint32
 	queue  *Queue[arrival]
 
+	held                            atomic.Int64 // packets that wait for their epoch
 	received, opened, refused, late atomic.Uint64
 }
 
@@ -184,7 +185,7 @@ type AudioReceiverStats struct {
 	Opened   uint64
 	Refused  uint64 // did not open
 	Late     uint64 // their epoch did not come within 250 ms
-	Waiting  int    // packets in the queue
+	Waiting  int    // packets in the queue or waiting for their epoch
 }
 
 // NewAudioReceiver makes a receiver.
@@ -209,7 +210,7 @@ func (r *AudioReceiver) Push(wire []byte, seq uint32, arrived time.Duration) {
 func (r *AudioReceiver) Stats() AudioReceiverStats {
 	return AudioReceiverStats{
 		Received: r.received.Load(), Dropped: r.queue.Drops(), Opened: r.opened.Load(), Refused: r.refused.Load(), Late: r.late.Load(),
-		Waiting: r.queue.Depth(),
+		Waiting: r.queue.Depth() + int(r.held.Load()),
 	}
 }
 
@@ -221,6 +222,7 @@ func (r *AudioReceiver) Run(ctx context.Context) error {
 	for {
 		for more := true; more; {
 			data, a, what := h.next(time.Now(), r.queue, r.from.Load())
+			r.held.Store(int64(h.n))
 			switch what {
 			case nothing:
 				more = false

@@ -28,8 +28,9 @@ func NewQueue[T any](length int) *Queue[T] {
 }
 
 // NewKeyQueue makes a queue for frames that need the ones before them. When it
-// is full it drops all it holds, and everything that is pushed until key
-// reports a frame that needs no other: the rest could not be decoded anyway.
+// is full it drops what is pushed, up to a frame of which key reports that it
+// needs no other. That one takes the place of all that waits: whoever fell
+// behind goes on with the newest.
 func NewKeyQueue[T any](length int, key func(T) bool) *Queue[T] {
 	q := NewQueue[T](length)
 	q.key = key
@@ -46,29 +47,24 @@ func (q *Queue[T]) Push(v T) bool {
 func (q *Queue[T]) push(v T) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	whole := true
-	switch {
-	case q.n < len(q.ring):
-	case q.key == nil:
+	drops := q.drops
+	switch full := q.n == len(q.ring); {
+	case q.key == nil && full:
 		q.pop()
 		q.drops++
-		whole = false
-	default:
+	case q.key == nil || !full && !q.awaitKey:
+	case q.key(v):
 		q.drops += uint64(q.n)
 		q.clear()
-		q.awaitKey = true
-		whole = false
-	}
-	if q.awaitKey {
-		if !q.key(v) {
-			q.drops++
-			return false
-		}
 		q.awaitKey = false
+	default:
+		q.drops++
+		q.awaitKey = true
+		return false
 	}
 	q.ring[(q.head+q.n)%len(q.ring)] = v
 	q.n++
-	return whole
+	return q.drops == drops
 }
 
 // pop takes the oldest value; there is one, and the caller holds q.mu.

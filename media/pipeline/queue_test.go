@@ -90,18 +90,20 @@ func TestQueueModel(t *testing.T) {
 				case 2, 3:
 					before := drops
 					if len(model) == length {
-						if keyed {
-							drops += uint64(length)
-							model, await = nil, true
-						} else {
+						await = keyed
+						if !keyed {
 							drops++
 							model = model[1:]
 						}
 					}
-					if await && !key(n) {
+					if await && key(n) {
+						drops += uint64(len(model))
+						model, await = nil, false
+					}
+					if await {
 						drops++
 					} else {
-						model, await = append(model, n), false
+						model = append(model, n)
 					}
 					if whole := q.Push(n); whole != (drops == before) {
 						t.Fatalf("step %d: Push reported %v, and %d were dropped", n, whole, drops-before)

@@ -42,6 +42,7 @@ type VideoReceiver struct {
 	box    *Mailbox[*frame.Picture]
 	pool   *Pool[*frame.Picture]
 
+	held                                                             atomic.Int64 // frames that wait for their epoch
 	received, opened, refused, late, skipped, decoded, failed, asked atomic.Uint64
 }
 
@@ -59,7 +60,7 @@ type VideoReceiverStats struct {
 	Failed   uint64 // opened, but the decoder refused them
 	Replaced uint64 // decoded, but a newer picture came before they were shown
 	Asked    uint64 // requests for a key frame
-	Waiting  int    // frames in the queue
+	Waiting  int    // frames in the queue or waiting for their epoch
 }
 
 // NewVideoReceiver makes a receiver.
@@ -83,8 +84,8 @@ func (r *VideoReceiver) SetFrom(from e2ee.Leaf) { r.from.Store(from) }
 
 // Push takes a sealed frame, which is the receiver's from then on. t is its
 // time in the sender's stream; gap tells that frames before it were lost. Push
-// never blocks: when eight frames wait, they are dropped, and all that follow
-// up to the next key frame.
+// never blocks: when eight frames wait, all that follow are dropped up to the
+// next key frame, which takes their place.
 func (r *VideoReceiver) Push(wire []byte, t time.Duration, gap bool) {
 	r.received.Add(1)
 	r.queue.Push(arrival{wire: wire, t: t, gap: gap, at: time.Now()})
@@ -129,7 +130,7 @@ func (r *VideoReceiver) Stats() VideoReceiverStats {
 	return VideoReceiverStats{
 		Received: r.received.Load(), Dropped: r.queue.Drops(), Opened: r.opened.Load(), Refused: r.refused.Load(), Late: r.late.Load(),
 		Skipped: r.skipped.Load(), Decoded: r.decoded.Load(), Failed: r.failed.Load(), Replaced: r.box.Drops(), Asked: r.asked.Load(),
-		Waiting: r.queue.Depth(),
+		Waiting: r.queue.Depth() + int(r.held.Load()),
 	}
 }
 
@@ -147,7 +148,7 @@ func (r *VideoReceiver) Run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		d.work(time.Now())
+		d.work()
 		timer.Reset(d.pause(time.Now()))
 		select {
 		case <-ctx.Done():
@@ -166,19 +167,25 @@ type decoding struct {
 	ask  asker
 }
 
-// work opens and decodes what can be, then asks for a key frame if one is due.
-func (d *decoding) work(now time.Time) {
+// work opens and decodes what can be, and asks for a key frame when it is time
+// to.
+func (d *decoding) work() {
 	for {
-		if d.lost.Swap(false) || d.queue.AwaitsKey() {
+		now := time.Now()
+		if d.lost.Swap(false) {
 			d.ask.lose(now)
 		}
+		if d.queue.AwaitsKey() { // what still waits is whole; what comes is not
+			d.ask.begin(now)
+		}
+		if d.ask.due(now) {
+			d.asked.Add(1)
+			d.config.KeyFrameWanted()
+		}
 		data, a, what := d.hold.next(now, d.queue, d.from.Load())
+		d.held.Store(int64(d.hold.n))
 		switch what {
 		case nothing:
-			if d.ask.due(now) {
-				d.asked.Add(1)
-				d.config.KeyFrameWanted()
-			}
 			return
 		case late:
 			d.late.Add(1)
