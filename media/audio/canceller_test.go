@@ -77,16 +77,20 @@ func (x *trial) reduction(from, to float64) float64 {
 // 20 ms, which is what the filters of the library take.
 func (x *trial) likeness(from, to float64) (best float64, lag int) {
 	a, b := between(x.voice, from, to-0.03), x.out[int(from*frame.SampleRate):]
-	for d := range frame.SampleRate / 50 {
-		var sum float64
-		for i, v := range a {
-			sum += float64(v) * float64(b[i+d])
+	correlation := func(d, stride int) float64 {
+		var ab, aa, bb float64
+		for i := 0; i < len(a); i += stride {
+			v, w := float64(a[i]), float64(b[i+d])
+			ab, aa, bb = ab+v*w, aa+v*v, bb+w*w
 		}
-		if c := sum / math.Sqrt(energy(a)*energy(b[d:d+len(a)])+1e-12); c > best {
+		return ab / math.Sqrt(aa*bb+1e-12)
+	}
+	for d := range frame.SampleRate / 50 {
+		if c := correlation(d, 11); c > best {
 			best, lag = c, d
 		}
 	}
-	return best, lag
+	return correlation(lag, 1), lag
 }
 
 func TestEchoIsCancelled(t *testing.T) {
@@ -94,8 +98,8 @@ func TestEchoIsCancelled(t *testing.T) {
 	x.run(10 * time.Second)
 	first, later := x.reduction(0, 3), x.reduction(3, 10)
 	t.Logf("echo down %.1f dB in the first 3 s, %.1f dB after", first, later)
-	if later < 20 {
-		t.Errorf("echo down %.1f dB after 3 s, want 20", later)
+	if first < 20 || later < 30 {
+		t.Errorf("echo down %.1f and %.1f dB, want 20 and 30", first, later)
 	}
 }
 
@@ -110,7 +114,7 @@ func TestDoubleTalk(t *testing.T) {
 	before := 10 * math.Log10(energy(between(x.voice, 6.5, 11.5))/energy(between(x.echo, 6.5, 11.5)))
 	t.Logf("voice %.1f dB above the echo; output has %+.1f dB of its power and correlates %.2f, %.1f ms later",
 		before, kept, like, float64(lag)/48)
-	if like < 0.5 || kept < -9 {
+	if like < 0.7 || kept < -6 {
 		t.Errorf("the near voice does not get through: correlation %.2f, power %+.1f dB", like, kept)
 	}
 }

@@ -17,13 +17,12 @@ func numberOf(p []byte) int64 { return int64(binary.BigEndian.Uint64(p)) }
 // A twin is the rules of JitterBuffer without its economy: sequence numbers
 // that do not wrap and a map that forgets nothing it should not.
 type twin struct {
-	have          map[int64][]byte
-	next          int64
-	state         bufferState
-	begun         bool
-	starve        int
-	transit       transit
-	played, given int
+	have    map[int64][]byte
+	next    int64
+	state   bufferState
+	begun   bool
+	starve  int
+	transit transit
 }
 
 func (w *twin) newest() int64 {

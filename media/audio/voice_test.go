@@ -68,7 +68,7 @@ func (t *talker) period(dst *[frame.PeriodSamples]float32) {
 }
 
 // A room carries sound from its loudspeaker to its microphone: after delay,
-// by 300 reflections that die away within 80 ms.
+// by 120 reflections that die away within 80 ms.
 type room struct {
 	delay int // samples, of the devices and of the way
 	taps  []tap
@@ -86,10 +86,10 @@ func newRoom(delay int) *room {
 	r := rand.New(rand.NewPCG(11, 13))
 	m := &room{delay: delay, past: make([]float32, 1<<16), noise: r}
 	m.taps = append(m.taps, tap{0, 0.4})
-	for range 300 {
+	for range 120 {
 		after := r.IntN(frame.SampleRate * 80 / 1000)
 		fade := math.Exp(-6.9 * float64(after) / (frame.SampleRate * 0.08)) // 60 dB in 80 ms
-		m.taps = append(m.taps, tap{after, float32(0.06 * r.NormFloat64() * fade)})
+		m.taps = append(m.taps, tap{after, float32(0.09 * r.NormFloat64() * fade)})
 	}
 	return m
 }
@@ -101,8 +101,9 @@ func (m *room) echo(dst, played *[frame.PeriodSamples]float32) {
 	for i, v := range played {
 		m.past[m.at&mask] = v
 		sum := float32(1e-4 * m.noise.NormFloat64())
+		past, from := m.past, m.at-m.delay
 		for _, t := range m.taps {
-			sum += t.gain * m.past[(m.at-m.delay-t.after)&mask]
+			sum += t.gain * past[(from-t.after)&mask]
 		}
 		dst[i] = sum
 		m.at++
