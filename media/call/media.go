@@ -14,10 +14,12 @@ import (
 // and its loudspeakers. The engine calls it from the goroutine of Run, so no
 // method blocks. Package studio has the real one.
 type Media interface {
-	// Begin opens the camera and sends what the room shows and says, sealed
-	// with keys, to out, until End. As long as keys has none, every frame is
-	// dropped.
-	Begin(keys Keys, out Out)
+	// Begin opens the camera, and from Use to End sends what the room shows
+	// and says to out.
+	Begin(out Out)
+	// Use gives the keys of the meeting that has begun. Before that nothing can
+	// be sealed, so every frame is dropped.
+	Use(keys *e2ee.Keyring)
 	// Member begins to take the frames of a member, until Sink.Close. ask asks
 	// the member for a key frame; it does not block.
 	Member(from e2ee.Leaf, ask func(frame.Kind)) Sink
@@ -33,12 +35,6 @@ type Media interface {
 	Show(Status)
 	// End closes the camera and drops every frame under way.
 	End()
-}
-
-// Keys seals and opens frames, as [e2ee.Keyring] does.
-type Keys interface {
-	Seal(dst []byte, f *frame.Encoded) (e2ee.Sealed, error)
-	Open(dst []byte, kind frame.Kind, from e2ee.Leaf, wire []byte) ([]byte, error)
 }
 
 // Out sends a sealed frame to every member of the meeting. It does not block.
@@ -58,24 +54,6 @@ type Counts struct {
 	Received, Opened, Refused uint64 // sealed frames of all kinds
 	Decoded                   uint64 // pictures
 	Heard                     bool   // there is sound now
-}
-
-// lateKeys is the keyring of a meeting whose group may not exist yet. Without a
-// group nothing is sealed and nothing opens.
-type lateKeys struct{ ring atomic.Pointer[e2ee.Keyring] }
-
-func (k *lateKeys) Seal(dst []byte, f *frame.Encoded) (e2ee.Sealed, error) {
-	if ring := k.ring.Load(); ring != nil {
-		return ring.Seal(dst, f)
-	}
-	return e2ee.Sealed{}, e2ee.ErrNoKey
-}
-
-func (k *lateKeys) Open(dst []byte, kind frame.Kind, from e2ee.Leaf, wire []byte) ([]byte, error) {
-	if ring := k.ring.Load(); ring != nil {
-		return ring.Open(dst, kind, from, wire)
-	}
-	return nil, e2ee.ErrUnknownEpoch
 }
 
 // fanOut sends to the peers of a meeting. The owner replaces the list; the

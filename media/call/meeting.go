@@ -24,7 +24,6 @@ type meeting struct {
 	cancel context.CancelCauseFunc
 	work   sync.WaitGroup
 
-	keys lateKeys
 	out  fanOut
 	mail *mail // carries what the session says to the relay
 
@@ -82,8 +81,8 @@ func (m *meeting) post(f func(o *owner)) bool {
 // close ends every goroutine and connection of the meeting, and its keys.
 func (m *meeting) close() {
 	m.cancel(errLeft)
-	if ring := m.keys.ring.Swap(nil); ring != nil {
-		ring.Close()
+	if m.session != nil {
+		m.session.Keyring().Close()
 	}
 	m.out.peers.Store(&[]*peer.Peer{})
 	for _, other := range m.members {
@@ -101,7 +100,7 @@ func (m *meeting) close() {
 func (m *meeting) enter(o *owner, session *e2ee.Session, l line) {
 	m.knocking = false
 	m.session = session
-	m.keys.ring.Store(session.Keyring())
+	o.config.Media.Use(session.Keyring())
 	m.begin(func(ctx context.Context) {
 		if err := session.Run(ctx); !isCause(err) {
 			m.post(func(o *owner) { o.fail(err) })

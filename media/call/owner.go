@@ -67,7 +67,7 @@ func (o *owner) begin(callID string, id []byte, with string, outgoing bool) {
 	o.status.CallID, o.status.Meeting, o.status.Peer, o.status.Outgoing = callID, id, with, outgoing
 	o.status.Ended = nil
 	o.meeting = newMeeting(o, id)
-	o.config.Media.Begin(&o.meeting.keys, &o.meeting.out)
+	o.config.Media.Begin(&o.meeting.out)
 }
 
 func (o *owner) answer(callID string) error {

@@ -38,9 +38,9 @@ func newRemote(s *Studio, m *meeting, from e2ee.Leaf, ask func(frame.Kind)) call
 	}
 	ctx, cancel := context.WithCancelCause(m.ctx)
 	r := &remote{studio: s, cancel: cancel, player: audio.NewPlayer(decoder)}
-	r.sound = pipeline.NewAudioReceiver(pipeline.AudioReceiverConfig{From: from, Opener: m.keys, Player: r.player})
+	r.sound = pipeline.NewAudioReceiver(pipeline.AudioReceiverConfig{From: from, Opener: &m.keys, Player: r.player})
 	r.picture = pipeline.NewVideoReceiver(pipeline.VideoReceiverConfig{
-		Kind: frame.Camera, From: from, Opener: m.keys, KeyFrameWanted: func() { ask(frame.Camera) },
+		Kind: frame.Camera, From: from, Opener: &m.keys, KeyFrameWanted: func() { ask(frame.Camera) },
 	})
 	s.config.Mixer.Add(r.player)
 	s.work.Go(func() { s.ended("sound of a member", r.sound.Run(ctx)) })

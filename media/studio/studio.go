@@ -73,7 +73,7 @@ type Studio struct {
 type meeting struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
-	keys    call.Keys
+	keys    lateKeys
 	picture *pipeline.VideoSender // nil: no camera
 	sound   *pipeline.AudioSender
 }
@@ -108,10 +108,10 @@ func (s *Studio) Heard(p *frame.PCM) {
 }
 
 // Begin implements [call.Media].
-func (s *Studio) Begin(keys call.Keys, out call.Out) {
+func (s *Studio) Begin(out call.Out) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	m := &meeting{ctx: ctx, cancel: cancel, keys: keys}
-	m.sound = pipeline.NewAudioSender(pipeline.AudioSenderConfig{Sealer: keys, Out: out})
+	m := &meeting{ctx: ctx, cancel: cancel}
+	m.sound = pipeline.NewAudioSender(pipeline.AudioSenderConfig{Sealer: &m.keys, Out: out})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.meeting = m
@@ -124,10 +124,37 @@ func (s *Studio) Begin(keys call.Keys, out call.Out) {
 	}
 	source := &cameraSource{}
 	m.picture = pipeline.NewVideoSender(pipeline.VideoSenderConfig{
-		Kind: frame.Camera, Source: source, Sealer: keys, Out: out, Preview: s.preview,
+		Kind: frame.Camera, Source: source, Sealer: &m.keys, Out: out, Preview: s.preview,
 	})
 	m.picture.SetOpen(!s.dark)
 	s.work.Go(func() { s.film(m, source) })
+}
+
+// Use implements [call.Media].
+func (s *Studio) Use(keys *e2ee.Keyring) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.meeting != nil {
+		s.meeting.keys.ring.Store(keys)
+	}
+}
+
+// lateKeys is the keyring of a meeting whose group may not exist yet. Without a
+// group nothing is sealed and nothing opens.
+type lateKeys struct{ ring atomic.Pointer[e2ee.Keyring] }
+
+func (k *lateKeys) Seal(dst []byte, f *frame.Encoded) (e2ee.Sealed, error) {
+	if ring := k.ring.Load(); ring != nil {
+		return ring.Seal(dst, f)
+	}
+	return e2ee.Sealed{}, e2ee.ErrNoKey
+}
+
+func (k *lateKeys) Open(dst []byte, kind frame.Kind, from e2ee.Leaf, wire []byte) ([]byte, error) {
+	if ring := k.ring.Load(); ring != nil {
+		return ring.Open(dst, kind, from, wire)
+	}
+	return nil, e2ee.ErrUnknownEpoch
 }
 
 // cameraSource is the camera that is open now. It belongs to film.

@@ -31,6 +31,7 @@ type Room struct {
 	Dir      string // its configuration, identity, state and log
 	Speaker  string // file into which the loudspeaker plays
 
+	site *site.Authority
 	exe  string
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended
@@ -54,7 +55,7 @@ func New(ctx context.Context, exe, dir string, o Options, names ...string) ([]*R
 	var rooms []*Room
 	for i, name := range names {
 		id := strings.ToLower(name)
-		r := &Room{ID: id, Name: name, Dir: filepath.Join(dir, id), exe: exe}
+		r := &Room{ID: id, Name: name, Dir: filepath.Join(dir, id), exe: exe, site: authority}
 		r.Speaker = filepath.Join(r.Dir, "loudspeaker.wav")
 		for j, addr := range []*string{&r.Panel, &r.Stage, &r.Relay} {
 			want := o.Ports[j]
@@ -65,7 +66,7 @@ func New(ctx context.Context, exe, dir string, o Options, names ...string) ([]*R
 				return nil, err
 			}
 		}
-		if err := authority.Issue(filepath.Join(r.Dir, "identity"), name, net.IPv4(127, 0, 0, 1)); err != nil {
+		if err := r.IssueFor(r); err != nil {
 			return nil, err
 		}
 		rooms = append(rooms, r)
@@ -76,6 +77,11 @@ func New(ctx context.Context, exe, dir string, o Options, names ...string) ([]*R
 		}
 	}
 	return rooms, nil
+}
+
+// IssueFor gives another room an identity of this room's site.
+func (r *Room) IssueFor(other *Room) error {
+	return r.site.Issue(filepath.Join(other.Dir, "identity"), other.Name, net.IPv4(127, 0, 0, 1))
 }
 
 // freeAddr returns a loopback address with the port, or another free one if
