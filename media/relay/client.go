@@ -92,7 +92,7 @@ func Dial(ctx context.Context, addr string, o DialOptions) (*Conn, error) {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		Subprotocols:   []string{subprotocol},
-		OnPingReceived: c.link.pings(),
+		OnPingReceived: c.link.noPing,
 	})
 	if err != nil {
 		cancel(err)

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"testing"
@@ -190,4 +191,40 @@ func stoppable(t testing.TB, s *relay.Server, addr string) (stop func(), at stri
 	})
 	t.Cleanup(stop)
 	return stop, ln.Addr().String()
+}
+
+type recorder struct {
+	mu   sync.Mutex
+	seen [][]byte
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen = append(r.seen, bytes.Clone(p))
+	return len(p), nil
+}
+
+// TestRecorder: whoever looks for what must not pass sees all that passes.
+func TestRecorder(t *testing.T) {
+	r := new(recorder)
+	h := newHouse(t, func(o *relay.Options) { o.Recorder = r })
+	vauban := h.open(t)
+	h.join(t, vauban, "curie", 0)
+	count := make(map[string]int)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, data := range r.seen {
+		m, err := signal.Decode(data)
+		if err != nil {
+			t.Errorf("%x: %v", data, err)
+			continue
+		}
+		count[fmt.Sprintf("%T", m.Body)]++
+	}
+	for _, kind := range []string{"Open", "Opened", "Attach", "Done", "Knock", "Knocked", "Commit", "Accepted", "Ordered", "Welcomed"} {
+		if count["signal."+kind] != 1 {
+			t.Errorf("%d of %s recorded: %v", count["signal."+kind], kind, count)
+		}
+	}
 }

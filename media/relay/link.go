@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -19,8 +20,9 @@ const (
 	path        = "/relay/v1"
 	subprotocol = "incamera.relay.v1"
 
-	pingEvery    = time.Second
-	pingTimeout  = 3 * time.Second // with pingEvery: a dead room shows within 4 s
+	beatEvery    = time.Second
+	silence      = 3 * time.Second        // after which the other side is dead
+	lookEvery    = 500 * time.Millisecond // whether it is; so a dead room shows within 4 s
 	writeTimeout = 5 * time.Second
 	readTimeout  = 10 * time.Second // from the first byte of a message to the last
 
@@ -32,8 +34,8 @@ const (
 
 var (
 	errSlow  = errors.New("relay: the other side does not read what it is sent")
-	errFlood = errors.New("relay: too many pings")
-	errText  = errors.New("relay: not a binary message")
+	errDead  = errors.New("relay: the other side is silent")
+	errAlien = errors.New("relay: what no room or relay sends")
 )
 
 // A link is one WebSocket connection with a bounded queue in front of it.
@@ -45,15 +47,22 @@ type link struct {
 	messages throttle
 	bytes    throttle
 	cancel   context.CancelCauseFunc // ends run
+	began    time.Time
+	heard    atomic.Int64 // when bytes last arrived: nanoseconds after began
 }
 
-// run reads, writes and pings until one of them fails or ctx is done, hands
+// run reads, writes and beats until one of them fails or ctx is done, hands
 // each message to receive, and returns the first cause once all have ended and
 // the connection is closed.
+//
+// The pings of WebSockets are not used: who reads one must write the answer
+// before it reads on, and two sides that both do so behind large messages wait
+// for each other.
 func (l *link) run(ctx context.Context, receive func(signal.Message, []byte) error) error {
+	l.began = time.Now()
 	var wg sync.WaitGroup
 	wg.Go(func() { l.cancel(l.write(ctx)) })
-	wg.Go(func() { l.cancel(l.ping(ctx)) })
+	wg.Go(func() { l.cancel(l.beat(ctx)) })
 	l.cancel(l.read(ctx, receive))
 	wg.Wait()
 	_ = l.ws.CloseNow() // what mattered has been said
@@ -84,23 +93,31 @@ func (l *link) write(ctx context.Context) error {
 	}
 }
 
-func (l *link) ping(ctx context.Context) error {
-	ticker := time.NewTicker(pingEvery)
+func (l *link) beat(ctx context.Context) error {
+	data, err := signal.Encode(signal.Message{Body: signal.Beat{}})
+	if err != nil {
+		return err
+	}
+	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
-	for {
+	for last := l.began; ; {
 		select {
-		case <-ticker.C:
+		case now := <-ticker.C:
+			if now.Sub(l.began)-time.Duration(l.heard.Load()) >= silence {
+				return fmt.Errorf("%w: %w", ErrClosed, errDead)
+			}
+			if now.Sub(last) >= beatEvery {
+				last = now
+				l.out.push(data, len(data)) // where there is no room, there is something to send
+			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		timed, stop := context.WithTimeout(ctx, pingTimeout)
-		err := l.ws.Ping(timed)
-		stop()
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrClosed, err)
-		}
 	}
 }
+
+// hear notes that the other side lives, or that nobody will listen for d.
+func (l *link) hear(d time.Duration) { l.heard.Store(int64(time.Since(l.began) + d)) }
 
 func (l *link) read(ctx context.Context, receive func(signal.Message, []byte) error) error {
 	for {
@@ -108,14 +125,30 @@ func (l *link) read(ctx context.Context, receive func(signal.Message, []byte) er
 		if err != nil {
 			return err
 		}
-		if err := receive(m, raw); err != nil {
-			return err
+		if _, ok := m.Body.(signal.Beat); !ok {
+			if err := receive(m, raw); err != nil {
+				return err
+			}
 		}
 		now := time.Now()
-		if err := wait(ctx, max(l.messages.take(now, 1), l.bytes.take(now, len(raw)))); err != nil {
+		pause := max(l.messages.take(now, 1), l.bytes.take(now, len(raw)))
+		l.hear(pause)
+		if err := wait(ctx, pause); err != nil {
 			return err
 		}
 	}
+}
+
+// An ear notes what it reads.
+type ear struct {
+	r io.Reader
+	l *link
+}
+
+func (e ear) Read(p []byte) (int, error) {
+	n, err := e.r.Read(p)
+	e.l.hear(0)
+	return n, err
 }
 
 // next reads one message. A small one costs its own size; of the large ones
@@ -128,9 +161,10 @@ func (l *link) next(ctx context.Context) (signal.Message, []byte, error) {
 		return signal.Message{}, nil, fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	if kind != websocket.MessageBinary {
-		return signal.Message{}, nil, errText
+		return signal.Message{}, nil, errAlien
 	}
 	defer time.AfterFunc(readTimeout, stop).Stop()
+	r = ear{r, l}
 	raw, err := io.ReadAll(io.LimitReader(r, signal.MaxSmall))
 	if err == nil && len(raw) == signal.MaxSmall {
 		if l.large != nil {
@@ -166,14 +200,8 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// pings limits how often the other side may ping: each ping is answered.
-func (l *link) pings() func(context.Context, []byte) bool {
-	t := throttle{rate: 4, burst: 16}
-	return func(context.Context, []byte) bool {
-		if t.take(time.Now(), 1) > 0 {
-			l.cancel(errFlood)
-			return false
-		}
-		return true
-	}
+// noPing ends a connection whose other side pings: none of ours does.
+func (l *link) noPing(context.Context, []byte) bool {
+	l.cancel(errAlien)
+	return false
 }

@@ -70,7 +70,7 @@ type Server struct {
 type limits struct{ messages, messageBurst, bytes, byteBurst float64 }
 
 // A room sends some messages a second at most, but all at once when a meeting
-// begins. The largest commit is slowed down by less than a ping's timeout.
+// begins. The byte rate lets the largest commit cost less than 3 seconds.
 var defaultLimits = limits{messages: 100, messageBurst: 300, bytes: 4 << 20, byteBurst: 16 << 20}
 
 // New makes a Server. It opens nothing; Serve does.
@@ -165,7 +165,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, h *hub, who Ident
 	}}
 	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		Subprotocols:   []string{subprotocol},
-		OnPingReceived: c.pings(),
+		OnPingReceived: c.noPing,
 	})
 	if err != nil {
 		return // Accept has answered

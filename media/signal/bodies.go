@@ -226,6 +226,12 @@ type (
 	}
 )
 
+// A Beat says that its sender lives. Both sides send one a second, so that a
+// side that is silent for longer is known to be gone.
+type Beat struct {
+	_ struct{} `cbor:",toarray"`
+}
+
 // Kind implements Body, as do all the methods below.
 func (Open) Kind() Kind       { return KindOpen }
 func (Attach) Kind() Kind     { return KindAttach }
@@ -254,3 +260,4 @@ func (KnockEnded) Kind() Kind { return KindKnockEnded }
 func (Presence) Kind() Kind   { return KindPresence }
 func (Gone) Kind() Kind       { return KindGone }
 func (Closed) Kind() Kind     { return KindClosed }
+func (Beat) Kind() Kind       { return KindBeat }

@@ -93,6 +93,7 @@ func (b KnockEnded) check() error { return firstOf(checkNumber(b.Knock), checkRe
 func (b Presence) check() error   { return b.Room.check() }
 func (b Gone) check() error       { return firstOf(b.Room.check(), checkReason(b.Reason)) }
 func (b Closed) check() error     { return checkReason(b.Reason) }
+func (Beat) check() error         { return nil }
 
 // NewRoom makes a Room of a name and a site. It refuses what a panel could not
 // show as it is: nothing, too much, or characters that print as nothing.

@@ -52,6 +52,8 @@ var decoders = [256]func([]byte) (Body, error){
 
 	KindOrdered: decode[Ordered], KindKnocked: decode[Knocked], KindKnockEnded: decode[KnockEnded],
 	KindPresence: decode[Presence], KindGone: decode[Gone], KindClosed: decode[Closed],
+
+	KindBeat: decode[Beat],
 }
 
 func decode[B Body](data []byte) (Body, error) {

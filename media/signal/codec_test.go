@@ -55,6 +55,7 @@ var (
 		{0, Presence{Room: curie}},
 		{0, Gone{Room: curie, Reason: Lost}},
 		{0, Closed{Reason: Stopping}},
+		{0, Beat{}},
 	}
 )
 
@@ -88,6 +89,7 @@ func TestWire(t *testing.T) {
 		want string
 	}{
 		{Message{1, Leave{}}, "84 01 01 09 80"},
+		{Message{0, Beat{}}, "84 01 00 1860 80"},
 		{Message{300, Accepted{Seq: 24}}, "84 01 19012c 1822 81 1818"},
 		{Message{0, Closed{Reason: Lost}}, "84 01 00 1845 81 646c6f7374"},
 		{Message{0, Presence{Room: Room{Name: "a", Site: "b"}, Connected: true}}, "84 01 00 1843 82 82 6161 6162 f5"},

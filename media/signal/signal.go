@@ -100,6 +100,8 @@ const (
 	KindPresence   Kind = 67
 	KindGone       Kind = 68
 	KindClosed     Kind = 69
+
+	KindBeat Kind = 96
 )
 
 // Request reports whether a client sends this kind.
