@@ -153,7 +153,7 @@ func (s *Source) Next(ctx context.Context) (*frame.Picture, error) {
 		select {
 		case s.asks <- struct{}{}:
 			s.asked = true
-		case <-s.done:
+		case <-s.ended:
 			return nil, errClosed
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
@@ -162,6 +162,11 @@ func (s *Source) Next(ctx context.Context) (*frame.Picture, error) {
 	select {
 	case t := <-s.gives:
 		s.asked = false
+		select { // closed, the camera answers, too
+		case <-s.done:
+			return nil, errClosed
+		default:
+		}
 		if t.err != nil {
 			return nil, fmt.Errorf("camera: read: %w", t.err)
 		}
