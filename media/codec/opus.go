@@ -121,9 +121,9 @@ func unpad(b []byte) ([]byte, error) {
 func frameDuration(toc byte) time.Duration {
 	switch config := toc >> 3; {
 	case config < 12: // SILK
-		return [...]time.Duration{10, 20, 40, 60}[config&3] * time.Millisecond
+		return [...]time.Duration{10 * time.Millisecond, 20 * time.Millisecond, 40 * time.Millisecond, 60 * time.Millisecond}[config&3]
 	case config < 16: // hybrid
-		return [...]time.Duration{10, 20}[config&1] * time.Millisecond
+		return 10 * time.Millisecond << (config & 1)
 	default: // CELT
 		return 2500 * time.Microsecond << (config & 3)
 	}

@@ -92,8 +92,8 @@ func TestOpusFrame(t *testing.T) {
 }
 
 func TestFrameDuration(t *testing.T) {
-	for config, want := range map[byte]time.Duration{0: 10, 3: 60, 9: 20, 11: 60, 12: 10, 13: 20, 15: 20, 18: 10, 19: 20, 31: 20} {
-		if got := frameDuration(config << 3); got != want*time.Millisecond {
+	for config, want := range map[byte]int64{0: 10, 3: 60, 9: 20, 11: 60, 12: 10, 13: 20, 15: 20, 18: 10, 19: 20, 31: 20} {
+		if got := frameDuration(config << 3); got.Milliseconds() != want {
 			t.Errorf("configuration %d: %v, want %d ms", config, got, want)
 		}
 	}

@@ -99,12 +99,12 @@ func (s *AudioSender) Stats() AudioSenderStats {
 
 // Run sends until ctx is done, whose cause it returns, or until no encoder can
 // be made. It may run again then.
-func (s *AudioSender) Run(ctx context.Context) error {
+func (s *AudioSender) Run(ctx context.Context) (err error) {
 	enc, err := s.encoder()
 	if err != nil {
 		return fmt.Errorf("pipeline: encoder of the sound: %w", err)
 	}
-	defer enc.Close()
+	defer func() { err = errors.Join(err, enc.Close()) }()
 	memory := slab{size: audioSlab}
 	out := frame.Encoded{Kind: frame.Audio}
 	var p period
@@ -147,8 +147,8 @@ func (s *AudioSender) send(out *frame.Encoded, turn uint64, dst []byte) {
 	case err != nil:
 		s.failed.Add(1)
 	default:
-		s.out.Send(sealed)
 		s.sent.Add(1)
+		s.out.Send(sealed)
 	}
 }
 

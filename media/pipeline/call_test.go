@@ -162,3 +162,93 @@ func TestSoundArrives(t *testing.T) {
 		t.Errorf("a tone of 0.354 came back with %.3f", got)
 	}
 }
+
+// TestFramesAllocateNothing sends pictures the whole way, from the source to
+// the stage, and counts every allocation of the process.
+func TestFramesAllocateNothing(t *testing.T) {
+	a, b := keyring(t, 0, 0), keyring(t, 1, 0)
+	receiver := NewVideoReceiver(VideoReceiverConfig{Kind: frame.Camera, From: 0, Opener: b, KeyFrameWanted: func() { t.Error("a key frame was asked for") }})
+	source := newSteps(640, 360)
+	sender := NewVideoSender(VideoSenderConfig{Kind: frame.Camera, Source: source, Sealer: a, BitRate: 3_000_000, Out: send(func(s e2ee.Sealed) {
+		receiver.Push(s.Bytes(), s.PTS(), false)
+	})})
+	sender.SetOpen(true)
+	defer run(t, sender.Run)()
+	defer run(t, receiver.Run)()
+	var shown *frame.Picture
+	n := uint64(0)
+	one := func() {
+		source.next <- n
+		for n++; receiver.Stats().Decoded < n; {
+			time.Sleep(50 * time.Microsecond)
+		}
+		shown = receiver.Latest(shown)
+	}
+	for range 30 { // until every buffer has its size
+		one()
+	}
+	if allocs := testing.AllocsPerRun(100, one); allocs != 0 {
+		t.Errorf("%v allocations a picture, want none", allocs)
+	}
+}
+
+// TestPacketsAllocateNothing does so for sound, but for the Opus encoder, which
+// allocates by the framework's nature.
+func TestPacketsAllocateNothing(t *testing.T) {
+	a, b := keyring(t, 0, 0), keyring(t, 1, 0)
+	receiver := NewAudioReceiver(AudioReceiverConfig{From: 0, Opener: b, Player: &last{}})
+	var seq uint32
+	sender := NewAudioSender(AudioSenderConfig{
+		Sealer: a, Encoder: func() (AudioEncoder, error) { return &halves{}, nil },
+		Out: send(func(s e2ee.Sealed) {
+			receiver.Push(s.Bytes(), seq, 0)
+			seq++
+		}),
+	})
+	sender.SetMuted(false)
+	defer run(t, sender.Run)()
+	defer run(t, receiver.Run)()
+	n := uint64(0)
+	var pcm frame.PCM
+	one := func() {
+		sender.Put(&pcm)
+		sender.Put(&pcm)
+		for n++; receiver.Stats().Opened < n; {
+			time.Sleep(50 * time.Microsecond)
+		}
+	}
+	for range 30 {
+		one()
+	}
+	if allocs := testing.AllocsPerRun(100, one); allocs != 0 {
+		t.Errorf("%v allocations a packet, want none", allocs)
+	}
+}
+
+// last is a Player that keeps one packet.
+type last struct{ packet [256]byte }
+
+func (p *last) Put(_ uint32, _ time.Duration, packet []byte) { copy(p.packet[:], packet) }
+
+// BenchmarkCall sends one picture of 720p from the source to the stage.
+func BenchmarkCall(b *testing.B) {
+	keys, peer := keyring(b, 0, 0), keyring(b, 1, 0)
+	receiver := NewVideoReceiver(VideoReceiverConfig{Kind: frame.Camera, From: 0, Opener: peer, KeyFrameWanted: func() {}})
+	source := newSteps(1280, 720)
+	sender := NewVideoSender(VideoSenderConfig{Kind: frame.Camera, Source: source, Sealer: keys, BitRate: 1_500_000, Out: send(func(s e2ee.Sealed) {
+		receiver.Push(s.Bytes(), s.PTS(), false)
+	})})
+	sender.SetOpen(true)
+	defer run(b, sender.Run)()
+	defer run(b, receiver.Run)()
+	var shown *frame.Picture
+	b.ReportAllocs()
+	b.SetBytes(int64(len(source.picture.Pix)))
+	for n := uint64(0); b.Loop(); {
+		source.next <- n
+		for n++; receiver.Stats().Decoded < n; {
+			time.Sleep(50 * time.Microsecond)
+		}
+		shown = receiver.Latest(shown)
+	}
+}

@@ -176,12 +176,12 @@ func (e *encoding) send() {
 		}
 		return
 	}
-	e.config.Out.Send(sealed)
 	e.sent.Add(1)
 	if e.out.Key {
 		e.keys.Add(1)
 		e.broken, e.lastKey = false, time.Now()
 	}
+	e.config.Out.Send(sealed)
 }
 
 // maySeal finds out if there is a key again, by sealing a frame of one byte and

@@ -123,10 +123,10 @@ func (f *factory) new(c codec.VideoConfig) (VideoEncoder, error) {
 	return &plain{factory: f, config: c}, nil
 }
 
-func (f *factory) now() (last codec.VideoConfig, effort codec.Effort, made, open, count int) {
+func (f *factory) now() (last codec.VideoConfig, effort codec.Effort, made, open int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.last, f.effort, len(f.made), f.open, f.count
+	return f.last, f.effort, len(f.made), f.open
 }
 
 var errEncoder = errors.New("the encoder fails")

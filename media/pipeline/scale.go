@@ -98,17 +98,18 @@ func (s *scaler) build(fromW, toW, fromH, toH int) {
 	s.sizes = sizes
 	s.across, s.down = tapsFor(fromW, toW), tapsFor(fromH, toH)
 	s.acrossC, s.downC = tapsFor(fromW/2, toW/2), tapsFor(fromH/2, toH/2)
-	s.sums = make([]uint32, fromW)
+	s.sums = make([]uint32, fromW+taps)
 }
 
 // tapsFor divides from pixels among to, at most from: pixel i covers from
-// i*from/to to (i+1)*from/to, in units of 1/to of a source pixel.
+// i*from/to to (i+1)*from/to, in units of 1/to of a source pixel. What lies
+// beyond the last pixel has no weight.
 func tapsFor(from, to int) []tap {
 	list := make([]tap, to)
 	for i := range list {
 		begin, end := i*from, (i+1)*from
 		t := &list[i]
-		t.start = max(min(begin/to, from-taps), 0)
+		t.start = begin / to
 		left := uint32(256)
 		last := 0
 		for k := range taps {
@@ -124,30 +125,52 @@ func tapsFor(from, to int) []tap {
 	return list
 }
 
+// narrow reports whether no pixel covers more than two, as in 1080 to 720.
+func narrow(list []tap) bool {
+	for i := range list {
+		if list[i].weight[2]|list[i].weight[3] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // plane scales one plane: rows first, into sums of 256ths, then columns.
 func (s *scaler) plane(dst, src []byte, width, stride int, across, down []tap) {
-	sums := s.sums[:stride]
 	rows := len(src) / stride
 	row := func(y int) []byte { return src[min(y, rows-1)*stride:][:stride] }
-	for y, t := range down {
-		a, b, c, d := row(t.start), row(t.start+1), row(t.start+2), row(t.start+3)
-		w := t.weight
-		for x := range sums {
-			sums[x] = uint32(a[x])*w[0] + uint32(b[x])*w[1] + uint32(c[x])*w[2] + uint32(d[x])*w[3]
+	sums := s.sums[:stride+taps]
+	clear(sums[stride:])
+	flat := narrow(across)
+	for y := range down {
+		t := &down[y]
+		a, b := row(t.start), row(t.start+1)
+		if w := t.weight; w[2]|w[3] == 0 {
+			w0, w1, out := w[0], w[1], sums[:len(a)]
+			b = b[:len(out)]
+			for x := range out {
+				out[x] = uint32(a[x])*w0 + uint32(b[x])*w1
+			}
+		} else {
+			c, d := row(t.start+2), row(t.start+3)
+			for x := range a {
+				sums[x] = uint32(a[x])*w[0] + uint32(b[x])*w[1] + uint32(c[x])*w[2] + uint32(d[x])*w[3]
+			}
 		}
 		out := dst[y*width:][:width]
-		for x := range out {
-			t := &across[x]
-			var sum uint32
-			if t.start+taps <= len(sums) {
-				v := sums[t.start : t.start+taps]
-				sum = v[0]*t.weight[0] + v[1]*t.weight[1] + v[2]*t.weight[2] + v[3]*t.weight[3]
-			} else {
-				for k, v := range sums[t.start:] {
-					sum += v * t.weight[k]
-				}
+		list := across[:len(out)]
+		if flat {
+			for x := range out {
+				t := &list[x]
+				v := sums[t.start : t.start+2]
+				out[x] = byte((v[0]*t.weight[0] + v[1]*t.weight[1] + 1<<15) >> 16)
 			}
-			out[x] = byte((sum + 1<<15) >> 16)
+			continue
+		}
+		for x := range out {
+			t := &list[x]
+			v := sums[t.start : t.start+taps]
+			out[x] = byte((v[0]*t.weight[0] + v[1]*t.weight[1] + v[2]*t.weight[2] + v[3]*t.weight[3] + 1<<15) >> 16)
 		}
 	}
 }

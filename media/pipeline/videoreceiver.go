@@ -4,6 +4,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -136,12 +137,12 @@ func (r *VideoReceiver) Stats() VideoReceiverStats {
 
 // Run opens and decodes until ctx is done, whose cause it returns, or until no
 // decoder can be made.
-func (r *VideoReceiver) Run(ctx context.Context) error {
+func (r *VideoReceiver) Run(ctx context.Context) (err error) {
 	dec, err := r.config.Decoder()
 	if err != nil {
 		return fmt.Errorf("pipeline: decoder of the %v: %w", r.config.Kind, err)
 	}
-	defer dec.Close()
+	defer func() { err = errors.Join(err, dec.Close()) }()
 	d := &decoding{VideoReceiver: r, dec: dec}
 	d.hold = hold{kind: r.config.Kind, opener: r.config.Opener}
 	d.ask.needed = true // asked for with the first frame that is none

@@ -181,10 +181,10 @@ func TestRates(t *testing.T) {
 		s := newStudio(t, keyring(t, 0, 0), 1280, 24, 1_500_000) // flat, so that scaling takes no time
 		s.SetOpen(true)
 		for _, tt := range []struct {
-			target      int
-			after       time.Duration
+			target     int
+			after      time.Duration
 			width, fps int
-			rate        int
+			rate       int
 		}{
 			{1_500_000, 2 * time.Second, 1280, 30, 1_500_000},
 			{9_000_000, 20 * time.Second, 1280, 30, 1_500_000}, // the source has no more
@@ -204,7 +204,7 @@ func TestRates(t *testing.T) {
 			s.take()
 			time.Sleep(time.Second)
 			sent, _ := s.take()
-			last, _, _, open, _ := s.encoder.now()
+			last, _, _, open := s.encoder.now()
 			if tt.fps == 0 {
 				if len(sent) != 0 || s.Stats().Step != (Step{}) {
 					t.Errorf("%d bit/s: %d frames on %+v, want none", tt.target, len(sent), s.Stats().Step)
@@ -216,7 +216,7 @@ func TestRates(t *testing.T) {
 					tt.target, len(sent), last.Width, last.BitRate, open, tt.fps, tt.width, tt.rate)
 			}
 		}
-		if _, _, made, _, _ := s.encoder.now(); made != 3 {
+		if _, _, made, _ := s.encoder.now(); made != 3 {
 			t.Errorf("%d encoders were made, want one for each change of size", made)
 		}
 	})
@@ -229,12 +229,12 @@ func TestSlowEncoder(t *testing.T) {
 		s.SetOpen(true)
 		s.encoder.cost.Store(int64(40 * time.Millisecond))
 		time.Sleep(4 * time.Second)
-		if _, effort, _, _, _ := s.encoder.now(); effort != codec.Less {
+		if _, effort, _, _ := s.encoder.now(); effort != codec.Less {
 			t.Errorf("after 4 s: effort %d, want %d", effort, codec.Less)
 		}
 		s.encoder.cost.Store(int64(200 * time.Millisecond))
 		time.Sleep(10 * time.Second)
-		last, effort, _, _, _ := s.encoder.now()
+		last, effort, _, _ := s.encoder.now()
 		if effort != codec.Least || last.Width == 1920 || s.Stats().Effort != codec.Least {
 			t.Errorf("after 14 s: effort %d and width %d, want %d and less than 1920", effort, last.Width, codec.Least)
 		}
