@@ -31,6 +31,11 @@ func (p params) flag(name string) bool   { f, _ := p[name].(bool); return f }
 // A command does one thing. What it returns becomes the result.
 type command func(ctx context.Context, p params) (any, error)
 
+// started is the result of Call/Start.
+type started struct {
+	CallID string `json:"CallId"`
+}
+
 // accepted is the result of a command that has nothing to tell.
 type accepted struct{}
 
@@ -69,7 +74,7 @@ func newCommands(d Deps, seen *store) map[string]command {
 				return nil, &Refusal{Reason: TargetChanged, Detail: "no such room in the directory"}
 			}
 			id, err := c.Start(ctx, room)
-			return struct{ CallId string }{id}, err //nolint:revive // the name on the wire
+			return started{id}, err
 		}
 		m["Command/Call/Answer"] = call(c.Answer)
 		m["Command/Call/Decline"] = call(c.Decline)

@@ -31,9 +31,9 @@ type feed struct {
 // A delta is what changed, as Feedback.Event tells it. The client applies
 // Removed, then merges Status; arrays are replaced whole.
 type delta struct {
-	Id      int64 //nolint:revive // the name on the wire
+	ID      int64 `json:"Id"`
 	Seq     uint64
-	BootId  string         //nolint:revive // the name on the wire
+	BootID  string         `json:"BootId"`
 	By      string         `json:",omitempty"` // who caused it, if it was one
 	Reset   bool           `json:",omitempty"` // too much was missed: Status is all there is
 	Lost    uint64         `json:",omitempty"` // events that nobody can tell any more
@@ -96,7 +96,7 @@ func (f *feed) collect(now time.Time) *delta {
 	if f.seen == st.seq {
 		return nil
 	}
-	d := &delta{Id: f.id, Seq: st.seq, BootId: st.boot}
+	d := &delta{ID: f.id, Seq: st.seq, BootID: st.boot}
 	var by []string
 	if f.seen < st.floor {
 		d.Reset, d.Lost, d.Status = true, st.fell-f.fell, st.view(f.reader)

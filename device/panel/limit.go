@@ -40,7 +40,7 @@ func (b *bucket) take(r rate, now time.Time) time.Duration {
 		b.tokens--
 		return 0
 	}
-	return time.Duration((1 - b.tokens) / r.perSecond * float64(time.Second)).Round(time.Millisecond) + time.Millisecond
+	return time.Duration((1-b.tokens)/r.perSecond*float64(time.Second)).Round(time.Millisecond) + time.Millisecond
 }
 
 type limits struct {

@@ -183,7 +183,7 @@ func (ss *session) query(p asked) (any, *Refusal) {
 // A subscription is the result of Feedback.Subscribe, and one entry of
 // Snapshots in that of Feedback.Resume.
 type subscription struct {
-	Id       int64 //nolint:revive // the name on the wire
+	ID       int64 `json:"Id"`
 	Seq      uint64
 	Snapshot *snapshot `json:",omitempty"`
 }
@@ -212,7 +212,7 @@ func (ss *session) subscribe(p asked) (any, func(), *Refusal) {
 	f.id = ss.last
 	ss.feeds[f.id] = f
 	snap, seq := f.start()
-	out := subscription{Id: f.id, Seq: seq}
+	out := subscription{ID: f.id, Seq: seq}
 	if want {
 		out.Snapshot = &snap
 	}

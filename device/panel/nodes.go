@@ -76,8 +76,8 @@ type Node struct {
 }
 
 const (
-	maxText    = 200   // runes: longer than any name on a door
-	maxEntries = 16    // of a list in one leaf
+	maxText    = 200 // runes: longer than any name on a door
+	maxEntries = 16  // of a list in one leaf
 	maxSeconds = 1<<31 - 1
 	maxEpoch   = 1<<53 - 1 // what a script language counts exactly
 )
@@ -122,7 +122,9 @@ func event(path, words string, fields ...Field) Node {
 	return Node{Path: "Event/" + path, Kind: Event, Role: RolePanel, Text: words, Fields: fields}
 }
 
-func with(fields []Field, more ...Field) []Field { return append(fields[:len(fields):len(fields)], more...) }
+func with(fields []Field, more ...Field) []Field {
+	return append(fields[:len(fields):len(fields)], more...)
+}
 
 // Nodes returns every name of the tree, in the order of the reference.
 func Nodes() []Node { return append([]Node(nil), nodes...) }

@@ -146,7 +146,7 @@ type errorData struct {
 	Max           *int   `json:",omitempty"`
 	Retryable     bool
 	RetryAfterMs  int64  `json:",omitempty"`
-	CorrelationId string `json:",omitempty"` //nolint:revive // the name on the wire
+	CorrelationID string `json:"CorrelationId,omitempty"`
 }
 
 func (e *Refusal) data(correlation string) errorData {
@@ -155,7 +155,7 @@ func (e *Refusal) data(correlation string) errorData {
 		Path:          e.Path,
 		Retryable:     meanings[e.Reason].retryable,
 		RetryAfterMs:  e.RetryAfter.Milliseconds(),
-		CorrelationId: correlation,
+		CorrelationID: correlation,
 	}
 	if e.Reason == ValueOutOfRange && e.Min < e.Max {
 		d.Min, d.Max = &e.Min, &e.Max

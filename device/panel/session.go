@@ -55,14 +55,15 @@ type outgoing struct {
 
 // hello is Session.Hello.
 type hello struct {
-	Api  string //nolint:revive // the name on the wire
+	API  string `json:"Api"`
 	Room struct {
-		Id, Name string //nolint:revive // the names on the wire
+		ID   string `json:"Id"`
+		Name string
 	}
-	BootId string //nolint:revive // the name on the wire
+	BootID string `json:"BootId"`
 	Seq    uint64
 	Schema string
-	Ui     string //nolint:revive // the name on the wire
+	UI     string `json:"Ui"`
 	Role   string
 	Panel  string
 	BeatMs int64
@@ -70,10 +71,10 @@ type hello struct {
 
 func (s *Server) hello(c client) hello {
 	h := hello{
-		Api: "1.0", BootId: s.boot, Seq: s.store.now(), Schema: schemaHash(), Ui: s.page.hash,
+		API: "1.0", BootID: s.boot, Seq: s.store.now(), Schema: schemaHash(), UI: s.page.hash,
 		Role: c.role.String(), Panel: c.by, BeatMs: beat.Milliseconds(),
 	}
-	h.Room.Id, h.Room.Name = s.room.ID, s.room.Name
+	h.Room.ID, h.Room.Name = s.room.ID, s.room.Name
 	return h
 }
 

@@ -131,7 +131,7 @@ func TestFollow(t *testing.T) {
 	wall.ask(`{"jsonrpc":"2.0","id":1,"method":"Feedback.Subscribe","params":{"Query":["Status/**","Event/**"],"Snapshot":true,"MaxHz":60}}`)
 	table.ask(`{"jsonrpc":"2.0","id":1,"method":"Command/Audio/SetVolume","params":{"Volume":60}}`)
 	d := wall.delta()
-	if text, _ := json.Marshal(d.Status); d.By != "table" || string(text) != `{"Audio":{"Volume":60}}` || d.BootId != b.srv.boot || d.Seq != b.srv.store.now() {
+	if text, _ := json.Marshal(d.Status); d.By != "table" || string(text) != `{"Audio":{"Volume":60}}` || d.BootID != b.srv.boot || d.Seq != b.srv.store.now() {
 		t.Errorf("delta = %+v", d)
 	}
 	b.srv.Publish(func(tx *Tx) {

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command build bundles the panel's page from device/panel/ui/src into
+// device/panel/ui/dist. It runs from anywhere in the module and needs nothing
+// but Go and Debian's package node-preact; types are checked by tsc, not here.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/evanw/esbuild/pkg/api"
+)
+
+func main() {
+	if err := run(context.Background(), os.Args[1:], os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "ui:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stderr io.Writer) error {
+	flags := flag.NewFlagSet("build", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	preact := flags.String("preact", "/usr/share/nodejs/preact", "folder of Preact 8, from Debian's node-preact")
+	licence := flags.String("licence", "/usr/share/doc/node-preact/copyright", "its licence")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	root, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", "incamera/device/panel/ui").Output()
+	if err != nil {
+		return fmt.Errorf("find the sources: %w", err)
+	}
+	folder := strings.TrimSpace(string(root))
+	src, dist := filepath.Join(folder, "src"), filepath.Join(folder, "dist")
+	entry := filepath.Join(*preact, "src", "preact.js")
+	if _, err := os.Stat(entry); err != nil {
+		return fmt.Errorf("preact is missing, install Debian's package node-preact (make deps): %w", err)
+	}
+	made := api.Build(api.BuildOptions{
+		EntryPointsAdvanced: []api.EntryPoint{
+			{InputPath: filepath.Join(src, "main.tsx"), OutputPath: "app"},
+			{InputPath: filepath.Join(src, "style.css"), OutputPath: "style"},
+		},
+		Outdir:            dist,
+		Bundle:            true,
+		Write:             false,
+		MinifyWhitespace:  true,
+		MinifyIdentifiers: true,
+		MinifySyntax:      true,
+		Charset:           api.CharsetUTF8,
+		LegalComments:     api.LegalCommentsNone, // they are in licences.txt
+		Target:            api.ES2019,            // tablets of 2020 hang on walls
+		JSX:               api.JSXTransform,
+		JSXFactory:        "h",
+		Alias:             map[string]string{"preact": entry},
+		Define:            map[string]string{"process.env.NODE_ENV": `"production"`},
+		LogLevel:          api.LogLevelSilent,
+	})
+	if len(made.Errors) > 0 {
+		return errors.New(strings.Join(api.FormatMessages(made.Errors, api.FormatMessagesOptions{}), "\n"))
+	}
+	files := map[string][]byte{}
+	for _, f := range made.OutputFiles {
+		files[filepath.Base(f.Path)] = f.Contents
+	}
+	for name, from := range map[string]string{
+		"index.html":   filepath.Join(src, "index.html"),
+		"icon.svg":     filepath.Join(src, "icon.svg"),
+		"licences.txt": *licence,
+	} {
+		if files[name], err = os.ReadFile(from); err != nil {
+			return err
+		}
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dist, name), text, 0o644); err != nil { //nolint:gosec // everyone may read the page
+			return err
+		}
+		if _, err := fmt.Fprintf(stderr, "%s: %d bytes\n", name, len(text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { Component, h, render, VNode } from "preact";
+import { InCall } from "./call";
+import { Icon } from "./icons";
+import { Idle } from "./idle";
+import { Model } from "./model";
+import { Heading, ScreenProps } from "./parts";
+import { Incoming, Joining, Leaving, Outgoing } from "./ringing";
+import { AddSheet, EndSheet, Lobby, MemberSheet, TroubleSheet } from "./sheets";
+import { Key, language, t, timeOf } from "./texts";
+
+function Screen(p: ScreenProps): VNode {
+  const c = p.m.status.Call || {};
+  switch (c.State) {
+    case "Ringing":
+      return c.Direction === "Outgoing" ? <Outgoing key="out" m={p.m} /> : <Incoming key="in" m={p.m} />;
+    case "Joining":
+    case "InLobby":
+      return <Joining key={c.State} m={p.m} />;
+    case "Connected":
+    case "Reconnecting":
+      return <InCall key="call" m={p.m} />;
+    case "Leaving":
+      return <Leaving key="leaving" m={p.m} />;
+    default:
+      return <Idle key="idle" m={p.m} />;
+  }
+}
+
+/** Conditions are what somebody should look after. */
+function Conditions(p: ScreenProps): VNode | null {
+  const all = (p.m.status.Diagnostics && p.m.status.Diagnostics.Conditions) || {};
+  const names = Object.keys(all).filter((n) => all[n].Severity !== "Info");
+  if (names.length === 0) return null;
+  return (
+    <ul class="conditions" aria-label={t("conditions.title")}>
+      {names.map((n) => (
+        <li key={n} class={String(all[n].Severity)} data-condition={n}>
+          <Icon name={all[n].Severity === "Error" ? "octagon" : "triangle"} />
+          <span>{String(all[n].Remedy || n)}</span>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+/** Said is what a screen reader hears when the state changes. */
+function Said(p: ScreenProps): VNode {
+  const m = p.m;
+  const s = m.status;
+  const state = (s.Call && s.Call.State) || "Idle";
+  const inCall = state === "Connected" || state === "Reconnecting";
+  const muted = !!s.Audio && !!s.Audio.Silent && !!s.Audio.Mute && s.Audio.Mute.State === "On";
+  const waiting = (s.Lobby && s.Lobby.Waiting) || {};
+  const knocks = Object.keys(waiting).map((id) => t("lobby.knocks", { name: String(waiting[id].Name || "") }));
+  const stale = m.stale ? t("stale.title", { time: timeOf(m.staleSince) }) : "";
+  const ringing = state === "Ringing" && s.Call && s.Call.Direction === "Incoming" ? t("in.title") : "";
+  return (
+    <div class="reads">
+      <p aria-live="polite" data-field="said">{inCall ? t(muted ? "said.muted" : "said.live") : ""}</p>
+      <p aria-live="assertive">{[stale, ringing].concat(knocks).filter((w) => w !== "").join(". ")}</p>
+    </div>
+  );
+}
+
+function Stale(p: ScreenProps): VNode | null {
+  if (!p.m.stale) return null;
+  return (
+    <div class="stale" data-screen="stale">
+      <div class="stale-card">
+        <span class="spinner" aria-hidden="true" />
+        <h2>{t("stale.title", { time: timeOf(p.m.staleSince) })}</h2>
+        <p class="hint large" data-field="stale-mute">{t("stale.mute")}</p>
+        <p class="hint">{t("stale.hint")}</p>
+      </div>
+    </div>
+  );
+}
+
+function Looking(): VNode {
+  return (
+    <main class="screen joining" data-screen="looking">
+      <span class="spinner" aria-hidden="true" />
+      <Heading>{t("looking.title")}</Heading>
+      <p class="hint">{t("looking.hint")}</p>
+    </main>
+  );
+}
+
+function Over(p: ScreenProps): VNode | null {
+  const v = p.m.view;
+  if (p.m.trouble) return <TroubleSheet m={p.m} />;
+  switch (v.what) {
+    case "member":
+      return <MemberSheet m={p.m} id={v.id} sure={v.sure} />;
+    case "add":
+      return <AddSheet m={p.m} />;
+    case "end":
+      return <EndSheet m={p.m} />;
+    default:
+      return null;
+  }
+}
+
+class App extends Component<ScreenProps> {
+  componentDidMount(): void {
+    this.props.m.changed = () => this.setState({});
+  }
+
+  render(): VNode {
+    const m = this.props.m;
+    if (!m.known) return <div class="app"><Looking /></div>;
+    const waits: Key | null = m.waiting();
+    return (
+      <div class="app">
+        <div class={"live" + (m.stale ? " dimmed" : "")} aria-hidden={m.stale ? "true" : null} {...{ inert: m.stale }}>
+          <Conditions m={m} />
+          <Screen m={m} />
+          <Lobby m={m} />
+          <p class={"waits" + (waits ? " shown" : "")} role="status" data-field="waits">{waits ? t(waits) : ""}</p>
+          <Over m={m} />
+        </div>
+        <Stale m={m} />
+        <Said m={m} />
+      </div>
+    );
+  }
+}
+
+document.documentElement.lang = language;
+const model = new Model();
+render(<App m={model} />, document.body);
+model.start();

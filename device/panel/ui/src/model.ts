@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { Hello, Link, Listener, Refusal } from "./link";
+import { apply, Branch, branch, Delta, Happening, Status } from "./tree";
+import { Key } from "./texts";
+
+/** Pending is a touch that the state does not show yet. */
+export interface Pending {
+  at: number;
+  done: (s: Status) => boolean;
+  waits: Key;
+}
+
+/** Trouble is something that did not work, until a person has read it. */
+export interface Trouble {
+  reason: string; // of a refusal, or "call:" and the reason of an event
+  name: string; // the other room, if one is meant
+  room: string; // its id, if it can be called again
+  code: number;
+  reference: string;
+}
+
+export type View = { what: "main" } | { what: "member"; id: string; sure: boolean } | { what: "add" } | { what: "end" };
+
+const staleMs = 3000;
+const explainMs = 2000; // a touch without effect says from here what it waits for
+const giveUpMs = 15000; // longer than the room thinks about a command
+
+/** Model is all that the screens show. It tells one listener when it changed. */
+export class Model implements Listener {
+  status: Status = {};
+  known = false; // a snapshot has come
+  stale = false;
+  staleSince = 0; // room's time, ms
+  view: View = { what: "main" };
+  trouble: Trouble | null = null;
+  readonly pending = new Map<string, Pending>();
+  changed: () => void = () => undefined;
+
+  private readonly link = new Link(this);
+  private tree = branch({});
+  private ui = "";
+  private reload = false;
+  private heardAt = performance.now();
+  private offset = 0; // room's clock minus ours, ms
+
+  start(): void {
+    this.link.start();
+    setInterval(() => this.tick(), 250);
+    document.addEventListener("visibilitychange", () => this.tick());
+  }
+
+  /** now is the room's time. */
+  now(): number {
+    return Date.now() + this.offset;
+  }
+
+  /** act sends a command. Until done holds the touch is pending, which key names. */
+  act(key: string, path: string, params: object, done: (s: Status) => boolean, waits: Key, repeat = false): void {
+    if (this.stale || (this.pending.has(key) && !repeat)) return;
+    this.trouble = null;
+    const mine: Pending = { at: performance.now(), done, waits };
+    this.pending.set(key, mine);
+    this.link.command(path, params).then(
+      () => this.settle(),
+      (r: Refusal) => {
+        if (this.pending.get(key) === mine) this.pending.delete(key);
+        this.fail(r.Reason, r.Code, r.Reference || "");
+      },
+    );
+    this.settle();
+  }
+
+  /** waiting returns what the oldest touch waits for, once that is worth saying. */
+  waiting(): Key | null {
+    for (const p of this.pending.values()) {
+      if (performance.now() - p.at > explainMs) return p.waits;
+    }
+    return null;
+  }
+
+  show(view: View): void {
+    this.view = view;
+    this.changed();
+  }
+
+  dismiss(): void {
+    this.trouble = null;
+    this.changed();
+  }
+
+  hello(h: Hello): void {
+    if (this.ui !== "" && this.ui !== h.Ui) this.reload = true;
+    this.ui = h.Ui;
+  }
+
+  snapshot(status: Branch): void {
+    this.tree = branch(status);
+    this.known = true;
+    this.settle();
+  }
+
+  delta(d: Delta): void {
+    if (d.Reset) this.tree = branch(d.Status);
+    else apply(this.tree, d.Removed || [], d.Status);
+    for (const e of d.Events || []) this.happened(e);
+    this.settle();
+  }
+
+  heard(now?: string): void {
+    this.heardAt = performance.now();
+    if (now !== undefined) {
+      const at = Date.parse(now);
+      if (!isNaN(at)) this.offset = at - Date.now();
+    }
+    if (this.stale) this.tick();
+  }
+
+  private happened(e: Happening): void {
+    const reason = String(e.Value.Reason || "");
+    const shown = e.Path === "Event/Call/Refused" ? reason !== "Cancelled" : e.Path === "Event/Call/Left" && reason !== "Asked";
+    if (!shown) return;
+    this.trouble = {
+      reason: "call:" + reason,
+      name: String(e.Value.Name || ""),
+      room: String(e.Value.Room || ""),
+      code: 0,
+      reference: "",
+    };
+  }
+
+  private fail(reason: string, code: number, reference: string): void {
+    this.trouble = { reason, name: "", room: "", code, reference };
+    this.settle();
+  }
+
+  /** settle drops what the state has caught up with. */
+  private settle(): void {
+    this.status = this.tree as Status;
+    for (const [key, p] of this.pending) {
+      if (p.done(this.status)) this.pending.delete(key);
+    }
+    const state = (this.status.Call && this.status.Call.State) || "Idle";
+    const view = this.view;
+    if (view.what !== "main" && state !== "Connected" && state !== "Reconnecting") this.view = { what: "main" };
+    const members = (this.status.Roster && this.status.Roster.Members) || {};
+    if (view.what === "member" && !members[view.id]) this.view = { what: "main" };
+    // A new page comes with an update; never during a call.
+    if (this.reload && state === "Idle") location.reload();
+    this.changed();
+  }
+
+  private tick(): void {
+    const now = performance.now();
+    const deaf = now - this.heardAt > staleMs;
+    if (deaf && !this.stale) this.staleSince = this.now() - (now - this.heardAt);
+    const before = this.stale;
+    this.stale = this.known && deaf;
+    let given = false;
+    for (const [key, p] of this.pending) {
+      if (now - p.at > giveUpMs && !this.stale) {
+        this.pending.delete(key);
+        given = true;
+      }
+    }
+    if (given) this.fail("timeout", 1011, "");
+    else if (before !== this.stale || this.pending.size > 0) this.changed();
+  }
+}
