@@ -10,7 +10,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -82,16 +81,14 @@ func (s *site) sign(tb testing.TB, template *x509.Certificate, key *ecdsa.Privat
 
 // config is that of a room with a certificate of the site, and without a
 // Delivery.
-func (s *site) config(tb testing.TB, template *x509.Certificate, key *ecdsa.PrivateKey, trusted ...*site) e2ee.Config {
+func (s *site) config(tb testing.TB, template *x509.Certificate, key *ecdsa.PrivateKey) e2ee.Config {
 	tb.Helper()
 	signer, err := mls.SignerFrom(key)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	pool := x509.NewCertPool()
-	for _, t := range append(trusted, s) {
-		pool.AddCert(t.cert)
-	}
+	pool.AddCert(s.cert)
 	return e2ee.Config{
 		Signer: signer, Chain: [][]byte{s.sign(tb, template, key, s.cert).Raw}, Sites: pool,
 		Observer: &observer{}, Delivery: nowhere{}, Rotation: -1,
@@ -458,9 +455,4 @@ func settle() {
 	synctest.Wait()
 	time.Sleep(3 * time.Second)
 	synctest.Wait()
-}
-
-// isAny reports whether one of the errors is target.
-func isAny(errs []error, target error) bool {
-	return slices.ContainsFunc(errs, func(err error) bool { return errors.Is(err, target) })
 }

@@ -174,7 +174,8 @@ func (s *Session) Rotate(ctx context.Context) error {
 
 // Broadcast sends payload to all members, at most [MaxPayload] bytes, and waits
 // until it is handed to the Delivery. The others get it as an Observer's
-// Message.
+// Message, in the order of the log. One that three commits overtook on its way
+// is lost, so what must arrive is repeated until it is answered.
 func (s *Session) Broadcast(ctx context.Context, payload []byte) error {
 	if len(payload) > MaxPayload {
 		return fmt.Errorf("e2ee: payload of %d bytes, at most %d", len(payload), MaxPayload)
