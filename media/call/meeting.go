@@ -38,6 +38,7 @@ type meeting struct {
 	members map[e2ee.Leaf]*member // but this room
 	recent  map[string]departed   // by name: who was lost lately
 	bye     map[e2ee.Leaf]bool    // who said that it leaves
+	calling *Room                 // to be invited once the relay has the meeting
 	invited map[string]*invitation
 	knocks  map[string]*waiting // by id
 	saved   []Relay             // as last given to Memory
@@ -108,6 +109,10 @@ func (m *meeting) enter(o *owner, session *e2ee.Session, l line) {
 	})
 	m.useRelay(l)
 	m.observed(o, session.Epoch())
+	if m.calling != nil {
+		m.invite(*m.calling)
+		m.calling = nil
+	}
 }
 
 // Epoch implements [e2ee.Observer], as do Code and Message. They are called by

@@ -41,15 +41,15 @@ func (o *owner) start(id string) (string, error) {
 		return "", ErrUnknownRoom
 	}
 	if o.status.State == Connected {
-		o.meeting.invite(o, room)
+		o.meeting.invite(room)
 		return o.status.CallID, nil
 	}
 	if !o.move(onStart) {
 		return "", ErrBusy
 	}
 	o.begin(newCallID(), newMeetingID(), room.Name, true)
+	o.meeting.calling = &room
 	o.meeting.hold()
-	o.meeting.invite(o, room)
 	return o.status.CallID, nil
 }
 

@@ -79,7 +79,7 @@ type invitation struct {
 }
 
 // invite rings a room. In Calling the call depends on the answer.
-func (m *meeting) invite(o *owner, room Room) {
+func (m *meeting) invite(room Room) {
 	if m.invited[room.Name] != nil {
 		return
 	}
@@ -90,11 +90,7 @@ func (m *meeting) invite(o *owner, room Room) {
 	}
 	ctx, cancel := context.WithTimeout(m.ctx, ringFor)
 	m.invited[room.Name] = &invitation{room, cancel}
-	here := o.own
-	if m.conn != nil {
-		here = m.host
-	}
-	to := relay.Invitation{Meeting: m.id, Relay: here.Address, Key: here.Key}
+	to := relay.Invitation{Meeting: m.id, Relay: m.host.Address, Key: m.host.Key}
 	m.work.Go(func() {
 		defer cancel()
 		err := m.engine.ringAt(ctx, room, to)
