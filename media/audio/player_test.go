@@ -276,14 +276,15 @@ func TestCorrectionsDoNotClick(t *testing.T) {
 	d := &tone{}
 	p := NewPlayer(d)
 	var pcm [frame.PeriodSamples]float32
-	var last float32
+	last := float32(0.2) // where the tone begins
 	var worst float64
-	n := int64(0)
+	n, due := int64(0), 0.0
 	for i := range 4000 { // the sender is 2 % too fast, then too slow
-		if i%2 == 0 && (i > 2000 || i%100 != 0) || i <= 2000 && i%99 == 0 {
-			if i <= 2000 || i%100 != 0 {
-				p.Put(uint32(n), time.Duration(i)*frame.Period, packetOf(n))
-				n++
+		for due <= float64(i) {
+			p.Put(uint32(n), time.Duration(i)*frame.Period, packetOf(n))
+			n++
+			if due += 1.96; i > 2000 {
+				due += 0.08
 			}
 		}
 		if !p.Period(&pcm) {
@@ -297,19 +298,21 @@ func TestCorrectionsDoNotClick(t *testing.T) {
 	if p.Corrections() < 5 {
 		t.Fatalf("%d corrections, the test proves nothing", p.Corrections())
 	}
-	// The tone itself has steps of 0.2 * 2 pi 100 / 48000 = 0.0026.
+	// The tone itself has steps of 0.2 * 2 pi 150 / 48000 = 0.0039; a cut in
+	// the wrong place one of 0.4.
 	if worst > 0.008 {
 		t.Errorf("largest step between samples %.4f after %d corrections", worst, p.Corrections())
 	}
 }
 
-// A tone decodes every packet to the same two periods of 100 Hz and conceals
-// with them: without corrections there would be no step at all.
+// A tone decodes every packet to the same 20 ms of 150 Hz and conceals with
+// them. A packet is three waves, so that a packet more or less does no harm;
+// 10 ms are one and a half, so that a correction meets the wave upside down.
 type tone struct{}
 
 func (*tone) Decode(dst *[packetSamples]float32, _ []byte) error {
 	for i := range dst {
-		dst[i] = float32(0.2 * math.Sin(2*math.Pi*100*float64(i)/frame.SampleRate))
+		dst[i] = float32(0.2 * math.Cos(2*math.Pi*150*float64(i)/frame.SampleRate))
 	}
 	return nil
 }

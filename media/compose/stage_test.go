@@ -176,7 +176,9 @@ func TestFrozenPictureIsNotLive(t *testing.T) {
 		time.Sleep(300 * time.Millisecond)
 		src := bars(320, 180, 1)
 		st.Picture(1, src)
-		time.Sleep(999 * time.Millisecond)
+		time.Sleep(500 * time.Millisecond)
+		st.SetScene(Scene{Tiles: []Tile{{ID: 1}}}) // so the next heartbeat would be late
+		time.Sleep(499 * time.Millisecond)
 		if !bytes.Equal(s.picture().Pix, src.Pix) {
 			t.Error("a picture of 999 ms is no longer shown as it is")
 		}
@@ -319,18 +321,27 @@ func TestRoomThatLeft(t *testing.T) {
 
 // TestSceneIsCopied changes what was given to the stage.
 func TestSceneIsCopied(t *testing.T) {
-	s := newScreen(320, 180, 30)
+	scene := func() Scene {
+		return Scene{
+			Tiles:   []Tile{{ID: 1, Name: "Vauban"}},
+			Self:    &Tile{ID: 5, Name: "Curie"},
+			Content: &Tile{ID: 6, Name: "Lyon"}, SelfView: SelfTile,
+		}
+	}
+	s := newScreen(640, 360, 30)
 	on(t, s, func(st *Stage) {
-		sc := one()
-		sc.Card = &Card{Lines: []string{"x"}}
-		sc.Self, sc.Content = &Tile{ID: 5}, &Tile{ID: 6}
+		st.SetScene(scene())
+		time.Sleep(time.Second)
+		want := s.picture()
+		st.SetScene(Scene{})
+		time.Sleep(time.Second)
+		sc := scene()
+		s.mu.Lock() // the stage cannot present before this
 		st.SetScene(sc)
-		time.Sleep(50 * time.Millisecond)
-		before := s.picture()
-		sc.Tiles[0].Name, sc.Self.Name, sc.Content.Name, sc.Card.Lines[0] = "Lyon", "a", "b", "y"
-		sc.Tiles[0].ID = 7
-		time.Sleep(3 * time.Second)
-		if !bytes.Equal(before.Pix, s.picture().Pix) {
+		sc.Tiles[0].Name, sc.Self.Name, sc.Content.Name = "a", "b", "c"
+		s.mu.Unlock()
+		time.Sleep(time.Second)
+		if !bytes.Equal(want.Pix, s.picture().Pix) {
 			t.Error("the stage shows a change that SetScene did not tell")
 		}
 	})
@@ -389,4 +400,31 @@ func TestManyWriters(t *testing.T) {
 	writers.Wait()
 	cancel()
 	runs.Wait()
+}
+
+// TestCacheIsBounded changes names for ever and lets a picture stop and come
+// back without any change of the scene.
+func TestCacheIsBounded(t *testing.T) {
+	st, err := New(newScreen(320, 180, 30), English)
+	if err != nil {
+		t.Fatal(err)
+	}
+	canvas, p, now := frame.NewPicture(320, 180), bars(320, 180, 1), time.Unix(1e9, 0)
+	for i := range 200 {
+		st.SetScene(Scene{Tiles: []Tile{{ID: 1, Name: string(rune('A' + i))}}})
+		st.compose(canvas, st.scene, st.boxes, now)
+	}
+	if n := len(st.sprites); n > 8 {
+		t.Errorf("%d sprites for one tile whose name changed 200 times", n)
+	}
+	for range 2 * maxSprites {
+		now = now.Add(2 * time.Second)
+		st.boxes[1].put(p, now)
+		st.compose(canvas, st.scene, st.boxes, now)
+		now = now.Add(2 * time.Second)
+		st.compose(canvas, st.scene, st.boxes, now)
+	}
+	if n := len(st.sprites); n > maxSprites {
+		t.Errorf("%d sprites after a picture stopped again and again", n)
+	}
 }
