@@ -17,6 +17,7 @@ import (
 	"github.com/pion/interceptor/pkg/gcc"
 	"github.com/pion/interceptor/pkg/nack"
 	"github.com/pion/interceptor/pkg/report"
+	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
 )
@@ -157,7 +158,7 @@ func (a *API) registerInterceptors(m *webrtc.MediaEngine, chain *interceptor.Reg
 		report.WithSenderLoggerFactory(log)); err != nil {
 		return err
 	}
-	return webrtc.ConfigureTWCCSender(m, chain)
+	return webrtc.ConfigureTWCCSenderWithOptions(m, chain, twcc.WithLoggerFactory(log))
 }
 
 func settingEngine(o Options) webrtc.SettingEngine {

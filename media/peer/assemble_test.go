@@ -69,6 +69,7 @@ func TestAssembler(t *testing.T) {
 		{"two holes, one limit", []string{"0 1:Sa", "0 3:a", "100 5:aM", "140 2:a", "150 6:SbM"}, []string{"!b"}},
 		{"join in the middle", []string{"0 7:a", "0 8:aM", "0 9:SbM"}, []string{"!b"}},
 		{"no marker", []string{"0 1:Sa", "0 2:SbM"}, []string{"!b"}},
+		{"begins twice", []string{"0 1:Sa", "0 2:SaM"}, []string{"!a"}},
 		{"other timestamp", []string{"0 1:Sa", "0 2:bM", "0 3:ScM"}, []string{"!c"}},
 		{"numbers wrap", []string{"0 65535:Sa", "0 0:aM", "0 1:SbM"}, []string{"aa", "b"}},
 		{"window overrun", []string{"0 1:Sa", "0 3:SbM", "0 300:ScM", "200 -"}, []string{"!c"}},
@@ -237,7 +238,14 @@ func compare(t *testing.T, seed uint64, hostile bool) (frames int) {
 				payload: fmt.Appendf(nil, "%d.%d ", i, j),
 			}
 			if hostile && r.IntN(10) == 0 {
-				p.begins, p.marker, p.stamp = r.IntN(2) == 0, r.IntN(2) == 0, r.Uint32()
+				switch r.IntN(3) {
+				case 0:
+					p.begins = !p.begins
+				case 1:
+					p.marker = !p.marker
+				case 2:
+					p.stamp = r.Uint32()
+				}
 			}
 			for copies := r.IntN(20); copies > 0; copies -= 18 { // none, mostly one, sometimes two
 				delay := time.Duration(r.IntN(3)) * time.Millisecond

@@ -51,7 +51,9 @@ func TestStuckPeer(t *testing.T) {
 			if d := time.Since(begin); d > 100*time.Millisecond {
 				t.Errorf("Send took %v", d)
 			}
-			<-tick.C
+			for <-tick.C; a.Stats().Sent[frame.Camera].Queued > 3; <-tick.C {
+				continue // this computer is slow today, which is not what we test
+			}
 		}
 		timeout := time.After(5 * time.Second)
 		for next < first+n {

@@ -37,6 +37,9 @@ type outbound struct {
 	offset  int    // how much of it is sent
 	scratch [maxPayload]byte
 	packet  rtp.Packet
+	// extensions is room for the one extension that an interceptor adds. NACK
+	// keeps a copy of the header, not of this.
+	extensions [1]rtp.Extension
 
 	packets, bytes, frames, failed atomic.Uint64
 	nacks, keyRequests             atomic.Uint64
@@ -156,13 +159,14 @@ func (o *outbound) write(payload []byte, pts time.Duration, marker bool) {
 	if o.kind == frame.Audio {
 		hertz = rateOpus
 	}
-	// A new header each time: the interceptors append extensions to it.
+	// A new header each time: the interceptors add extensions to it.
 	o.packet = rtp.Packet{
 		Header: rtp.Header{
 			Version:        2,
 			Marker:         marker,
 			SequenceNumber: o.number,
 			Timestamp:      stampOf(pts-o.origin, hertz),
+			Extensions:     o.extensions[:0],
 		},
 		Payload: payload,
 	}

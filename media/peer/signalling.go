@@ -4,7 +4,9 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pion/webrtc/v4"
@@ -29,7 +31,7 @@ func (p *Peer) Restart(ctx context.Context) (string, error) {
 	p.signalling.Lock()
 	defer p.signalling.Unlock()
 	if p.remote == nil {
-		return "", fmt.Errorf("peer: nothing to restart")
+		return "", errors.New("peer: nothing to restart")
 	}
 	return p.offer(ctx, &webrtc.OfferOptions{ICERestart: true})
 }
@@ -116,6 +118,9 @@ func (p *Peer) local(ctx context.Context, d webrtc.SessionDescription) (string, 
 		return "", ErrClosed
 	}
 	text := p.pc.LocalDescription().SDP
+	if !strings.Contains(text, "a=candidate:") {
+		return "", errors.New("peer: this room has no network address: check its cable and the interfaces allowed")
+	}
 	if _, err := parseDescription(text); err != nil {
 		return "", fmt.Errorf("peer: own description would be refused: %w", err)
 	}
