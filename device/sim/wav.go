@@ -15,7 +15,8 @@ import (
 
 // Bounds of what is read from a WAV file.
 const (
-	maxWAV      = 256 << 20 // bytes of a file
+	maxWAV      = 128 << 20 // bytes of a file
+	maxWAVTime  = 600       // seconds
 	maxWAVRate  = 192000    // hertz
 	minWAVRate  = 8000
 	maxChannels = 8
@@ -76,7 +77,11 @@ func parseWAV(b []byte) ([]float32, error) {
 			if format == nil {
 				return nil, fmt.Errorf("%w: sound before its format", errWAV)
 			}
-			return format.decode(body[:min(size, len(body))]), nil
+			body = body[:min(size, len(body))]
+			if len(body) > maxWAVTime*format.rate*format.channels*format.sampleBits/8 {
+				return nil, fmt.Errorf("%w: longer than ten minutes", errWAV)
+			}
+			return format.decode(body), nil
 		}
 		if size > len(body) {
 			break
@@ -142,32 +147,46 @@ func bounded(v float32) float32 {
 	return min(max(v, -1), 1)
 }
 
-// resample brings sound to 48 kHz by a windowed sinc, which at the edges of the
-// recording meets silence.
+// resample brings sound to 48 kHz by a windowed sinc. Beyond the edges of the
+// recording there is silence.
 func resample(x []float32, rate int) []float32 {
 	if rate == frame.SampleRate || len(x) == 0 {
 		return x
 	}
+	// Each sample of the output lies between two of the input, in one of few
+	// phases, for which the weights are computed once.
+	up, down := frame.SampleRate, rate
+	for a, b := up, down; ; a, b = b, a%b {
+		if b == 0 {
+			up, down = up/a, down/a
+			break
+		}
+	}
 	const zeros = 12 // crossings of the sinc at each side
-	cut := min(1, float64(frame.SampleRate)/float64(rate)) * 0.95
+	cut := min(1, float64(up)/float64(down)) * 0.95
 	reach := int(zeros/cut) + 1
-	out := make([]float32, int64(len(x))*frame.SampleRate/int64(rate))
-	for i := range out {
-		at := float64(i) * float64(rate) / frame.SampleRate
-		from := int(at)
-		var sum float64
-		for k := max(from-reach+1, 0); k <= min(from+reach, len(x)-1); k++ {
-			d := (float64(k) - at) * cut
-			if math.Abs(d) >= zeros {
-				continue
-			}
+	weights := make([]float32, up*2*reach)
+	for i := range weights {
+		phase, k := i/(2*reach), i%(2*reach)-reach+1
+		if d := (float64(k) - float64(phase)/float64(up)) * cut; math.Abs(d) < zeros {
 			w := cut * (0.5 + 0.5*math.Cos(math.Pi*d/zeros))
 			if d != 0 {
 				w *= math.Sin(math.Pi*d) / (math.Pi * d)
 			}
-			sum += w * float64(x[k])
+			weights[i] = float32(w)
 		}
-		out[i] = bounded(float32(sum))
+	}
+	out := make([]float32, int64(len(x))*int64(up)/int64(down))
+	for i := range out {
+		at := int64(i) * int64(down)
+		from := int(at/int64(up)) - reach + 1
+		var sum float32
+		for k, w := range weights[int(at%int64(up))*2*reach:][:2*reach] {
+			if n := from + k; n >= 0 && n < len(x) {
+				sum += w * x[n]
+			}
+		}
+		out[i] = bounded(sum)
 	}
 	return out
 }

@@ -30,7 +30,7 @@ type Report struct {
 	Repeats   uint64 `json:"repeats"`   // presented again, as on a stage faster than the camera
 	Missing   uint64 `json:"missing"`   // numbers left out
 	Backwards uint64 `json:"backwards"` // older than the one before: wrong order
-	Restarts  uint64 `json:"restarts"`  // the camera began again: a number far from the one before
+	Restarts  uint64 `json:"restarts"`  // the camera began again: a lower number of a later picture
 	First     uint32 `json:"first_number"`
 	Last      uint32 `json:"last_number"`
 
@@ -53,15 +53,15 @@ type witnessed struct {
 	scene     *Scene          // nil: nothing to compare with
 	scratch   frame.Picture
 	since     time.Duration
-	lastShown time.Duration
+	lastShown time.Duration           // the instant of its presentation
+	lastTaken time.Duration           // and of its capture
 	latency   [histogramMS + 1]uint64 // by whole milliseconds, the rest in the last
 	sumPSNR   float64
 }
 
 const (
 	histogramMS  = 3000
-	compareEvery = 30   // pictures
-	restartGap   = 3000 // numbers, 100 s at 30 a second: longer than an outage that a meeting survives
+	compareEvery = 30 // pictures
 )
 
 func newWitness(mode frame.Mode) *Witness {
@@ -131,21 +131,18 @@ func (w *Witness) observe(p *frame.Picture, at time.Duration) {
 		case ahead == 0:
 			r.Repeats++
 			return
-		case ahead <= restartGap:
+		case ahead <= stampMask/2:
 			r.Missing += uint64(ahead - 1)
-		case ahead >= stampMask+1-restartGap:
-			if stamp.Number > restartGap/10 {
-				r.Backwards++
-				return
-			}
-			r.Restarts++ // it counts from zero
+		case stamp.Time < s.lastTaken:
+			r.Backwards++
+			return
 		default:
 			r.Restarts++
 		}
 		r.LongestGapMS = max(r.LongestGapMS, milliseconds(at-s.lastShown))
 	}
 	r.Frames++
-	r.Last, s.lastShown = stamp.Number, at
+	r.Last, s.lastShown, s.lastTaken = stamp.Number, at, stamp.Time
 	took := milliseconds(at - stamp.Time)
 	r.LatencyMaxMS = max(r.LatencyMaxMS, took)
 	s.latency[min(max(int(took), 0), histogramMS)]++
