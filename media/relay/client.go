@@ -86,7 +86,7 @@ func Dial(ctx context.Context, addr string, o DialOptions) (*Conn, error) {
 	}
 	timed, stop := context.WithTimeout(ctx, dialTimeout)
 	defer stop()
-	ws, _, err := websocket.Dial(timed, "https://"+addr+path, &websocket.DialOptions{
+	ws, _, err := websocket.Dial(timed, "https://"+addr+path, &websocket.DialOptions{ //nolint:bodyclose // the WebSocket owns it
 		HTTPClient: &http.Client{
 			Transport:     transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -153,7 +153,7 @@ func (c *Conn) receive(m signal.Message, _ []byte) error {
 		}
 		return nil
 	}
-	if !m.Body.Kind().Answer() {
+	if !m.Kind().Answer() {
 		return errProtocol
 	}
 	c.mu.Lock()

@@ -25,7 +25,7 @@ func (h *house) raw(t testing.TB, name string) *websocket.Conn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, _, err := websocket.Dial(ctx, "https://"+h.addr+relay.Path, &websocket.DialOptions{
+	c, _, err := websocket.Dial(ctx, "https://"+h.addr+relay.Path, &websocket.DialOptions{ //nolint:bodyclose // the WebSocket owns it
 		HTTPClient:   h.http(t, name),
 		Subprotocols: []string{relay.Subprotocol},
 	})
@@ -159,7 +159,7 @@ func TestHTTP(t *testing.T) {
 			t.Errorf("%s: %s; want %d", name, resp.Status, test.want)
 		}
 	}
-	if c, _, err := websocket.Dial(t.Context(), "https://"+h.addr+relay.Path, &websocket.DialOptions{HTTPClient: client}); err == nil {
+	if c, _, err := websocket.Dial(t.Context(), "https://"+h.addr+relay.Path, &websocket.DialOptions{HTTPClient: client}); err == nil { //nolint:bodyclose // the WebSocket owns it
 		if _, _, err := c.Read(t.Context()); err == nil {
 			t.Error("a connection without our protocol goes on")
 		}

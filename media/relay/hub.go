@@ -192,9 +192,10 @@ func (h *hub) fail(c *conn, id uint64, code signal.Code, detail string) {
 func (h *hub) tell(c *conn, b signal.Body) { h.send(c, h.encode(0, b)) }
 
 func (h *hub) encode(id uint64, b signal.Body) []byte {
-	data, err := signal.Encode(signal.Message{ID: id, Body: b})
+	m := signal.Message{ID: id, Body: b}
+	data, err := signal.Encode(m)
 	if err != nil { // all parts were checked when they came in
-		h.log.Error("own message does not encode", "kind", b.Kind(), "error", err)
+		h.log.Error("own message does not encode", "kind", m.Kind(), "error", err)
 		return nil
 	}
 	h.record(data)

@@ -14,7 +14,7 @@ import (
 )
 
 // knocking attaches name and lets it knock; the result arrives later.
-func (h *house) knocking(t *testing.T, ctx context.Context, name string) (*relay.Conn, <-chan error) {
+func (h *house) knocking(ctx context.Context, t *testing.T, name string) (*relay.Conn, <-chan error) {
 	t.Helper()
 	c := h.dial(t, name)
 	if err := c.Attach(t.Context(), meetingID); err != nil {
@@ -38,7 +38,7 @@ func TestKeyPackageOnce(t *testing.T) {
 	h := newHouse(t)
 	vauban := h.open(t)
 	curie := h.join(t, vauban, "curie", 0)
-	_, ampere := h.knocking(t, t.Context(), "ampere")
+	_, ampere := h.knocking(t.Context(), t, "ampere")
 	k := await[relay.Knocked](t, vauban)
 	if other := await[relay.Knocked](t, curie); !same(k, other) {
 		t.Errorf("one member heard %+v, another %+v", k, other)
@@ -125,7 +125,7 @@ func TestKnockerSeesNothing(t *testing.T) {
 	vauban := h.open(t)
 	h.join(t, vauban, "curie", 0)
 	ctx, cancel := context.WithCancel(t.Context())
-	waiting, done := h.knocking(t, ctx, "ampere")
+	waiting, done := h.knocking(ctx, t, "ampere")
 	await[relay.Knocked](t, vauban)
 	idle := h.dial(t, "pascal")
 	if err := idle.Attach(t.Context(), meetingID); err != nil {
@@ -162,7 +162,7 @@ func TestKnockerSeesNothing(t *testing.T) {
 func TestRefuse(t *testing.T) {
 	h := newHouse(t)
 	vauban := h.open(t)
-	c, done := h.knocking(t, t.Context(), "curie")
+	c, done := h.knocking(t.Context(), t, "curie")
 	k := await[relay.Knocked](t, vauban)
 	if err := vauban.Refuse(t.Context(), k.ID, signal.NotAllowed); err != nil {
 		t.Fatal(err)
@@ -195,9 +195,9 @@ func TestRefuse(t *testing.T) {
 func TestOneKnockPerRoom(t *testing.T) {
 	h := newHouse(t)
 	vauban := h.open(t)
-	_, first := h.knocking(t, t.Context(), "curie")
+	_, first := h.knocking(t.Context(), t, "curie")
 	old := await[relay.Knocked](t, vauban)
-	h.knocking(t, t.Context(), "curie")
+	h.knocking(t.Context(), t, "curie")
 	if refused, ok := errors.AsType[*relay.RefusedError](<-first); !ok || refused.Reason != signal.Replaced {
 		t.Errorf("the older knock: %v", refused)
 	}
@@ -215,10 +215,10 @@ func TestKnocksAreBounded(t *testing.T) {
 	h := newHouse(t)
 	vauban := h.open(t)
 	for i := range relay.MaxKnocks {
-		h.knocking(t, t.Context(), fmt.Sprint("room ", i))
+		h.knocking(t.Context(), t, fmt.Sprint("room ", i))
 		await[relay.Knocked](t, vauban)
 	}
-	if _, done := h.knocking(t, t.Context(), "one more"); !errors.Is(<-done, relay.ErrFull) {
+	if _, done := h.knocking(t.Context(), t, "one more"); !errors.Is(<-done, relay.ErrFull) {
 		t.Error("one knock more than the limit")
 	}
 }
@@ -260,7 +260,7 @@ func TestEvict(t *testing.T) {
 func TestLastLeaves(t *testing.T) {
 	h := newHouse(t)
 	vauban := h.open(t)
-	waiting, done := h.knocking(t, t.Context(), "curie")
+	waiting, done := h.knocking(t.Context(), t, "curie")
 	await[relay.Knocked](t, vauban)
 	if err := vauban.Leave(t.Context()); err != nil {
 		t.Fatal(err)

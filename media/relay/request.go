@@ -277,7 +277,7 @@ func failure(b signal.Body) error {
 
 // broke closes the connection: the relay answered what was not asked.
 func (c *Conn) broke(answer signal.Body) error {
-	err := fmt.Errorf("%w: %w: answer of kind %d", ErrClosed, errProtocol, answer.Kind())
+	err := fmt.Errorf("%w: %w: answer %T", ErrClosed, errProtocol, answer)
 	c.link.cancel(err)
 	return err
 }

@@ -32,7 +32,7 @@ type (
 		Meeting []byte
 	}
 
-	// Knock, from the lobby, asks the members to add the room whose fresh
+	// Knock asks the members, from the lobby, to add the room whose fresh
 	// KeyPackage (an MLSMessage) this is. Answered by Welcomed or Refused, in
 	// as much time as the members take.
 	Knock struct {
@@ -232,32 +232,31 @@ type Beat struct {
 	_ struct{} `cbor:",toarray"`
 }
 
-// Kind implements Body, as do all the methods below.
-func (Open) Kind() Kind       { return KindOpen }
-func (Attach) Kind() Kind     { return KindAttach }
-func (Knock) Kind() Kind      { return KindKnock }
-func (Rejoin) Kind() Kind     { return KindRejoin }
-func (Commit) Kind() Kind     { return KindCommit }
-func (Submit) Kind() Kind     { return KindSubmit }
-func (Refuse) Kind() Kind     { return KindRefuse }
-func (Evict) Kind() Kind      { return KindEvict }
-func (Leave) Kind() Kind      { return KindLeave }
-func (Ring) Kind() Kind       { return KindRing }
-func (Cancel) Kind() Kind     { return KindCancel }
-func (Opened) Kind() Kind     { return KindOpened }
-func (Done) Kind() Kind       { return KindDone }
-func (Accepted) Kind() Kind   { return KindAccepted }
-func (Stale) Kind() Kind      { return KindStale }
-func (Welcomed) Kind() Kind   { return KindWelcomed }
-func (Refused) Kind() Kind    { return KindRefused }
-func (Ringing) Kind() Kind    { return KindRinging }
-func (Answered) Kind() Kind   { return KindAnswered }
-func (Declined) Kind() Kind   { return KindDeclined }
-func (Error) Kind() Kind      { return KindError }
-func (Ordered) Kind() Kind    { return KindOrdered }
-func (Knocked) Kind() Kind    { return KindKnocked }
-func (KnockEnded) Kind() Kind { return KindKnockEnded }
-func (Presence) Kind() Kind   { return KindPresence }
-func (Gone) Kind() Kind       { return KindGone }
-func (Closed) Kind() Kind     { return KindClosed }
-func (Beat) Kind() Kind       { return KindBeat }
+func (Open) kind() Kind       { return KindOpen }
+func (Attach) kind() Kind     { return KindAttach }
+func (Knock) kind() Kind      { return KindKnock }
+func (Rejoin) kind() Kind     { return KindRejoin }
+func (Commit) kind() Kind     { return KindCommit }
+func (Submit) kind() Kind     { return KindSubmit }
+func (Refuse) kind() Kind     { return KindRefuse }
+func (Evict) kind() Kind      { return KindEvict }
+func (Leave) kind() Kind      { return KindLeave }
+func (Ring) kind() Kind       { return KindRing }
+func (Cancel) kind() Kind     { return KindCancel }
+func (Opened) kind() Kind     { return KindOpened }
+func (Done) kind() Kind       { return KindDone }
+func (Accepted) kind() Kind   { return KindAccepted }
+func (Stale) kind() Kind      { return KindStale }
+func (Welcomed) kind() Kind   { return KindWelcomed }
+func (Refused) kind() Kind    { return KindRefused }
+func (Ringing) kind() Kind    { return KindRinging }
+func (Answered) kind() Kind   { return KindAnswered }
+func (Declined) kind() Kind   { return KindDeclined }
+func (Error) kind() Kind      { return KindError }
+func (Ordered) kind() Kind    { return KindOrdered }
+func (Knocked) kind() Kind    { return KindKnocked }
+func (KnockEnded) kind() Kind { return KindKnockEnded }
+func (Presence) kind() Kind   { return KindPresence }
+func (Gone) kind() Kind       { return KindGone }
+func (Closed) kind() Kind     { return KindClosed }
+func (Beat) kind() Kind       { return KindBeat }

@@ -78,7 +78,7 @@ func Encode(m Message) ([]byte, error) {
 func (m Message) append(dst []byte) ([]byte, error) {
 	buf := bytes.NewBuffer(append(dst, arrayOf4))
 	e := encoding.NewEncoder(buf)
-	for _, v := range [...]any{uint8(Version), m.ID, m.Body.Kind(), m.Body} {
+	for _, v := range [...]any{uint8(Version), m.ID, m.Kind(), m.Body} {
 		if err := e.Encode(v); err != nil {
 			return nil, err
 		}
@@ -87,7 +87,7 @@ func (m Message) append(dst []byte) ([]byte, error) {
 }
 
 func (m Message) check() error {
-	k := m.Body.Kind()
+	k := m.Kind()
 	if bears := k.Request() || k.Answer(); bears != (m.ID != 0) {
 		return malformed("number of kind %d", k)
 	}

@@ -18,7 +18,7 @@ import (
 var (
 	id16   = bytes.Repeat([]byte{0xa5}, MinMeeting)
 	id32   = bytes.Repeat([]byte{0x5a}, MaxMeeting)
-	curie  = Room{Name: "Salle Curie", Site: "Exemple"}
+	curie  = Room{Name: "Salle Curie", Site: "École"}
 	spki   = [32]byte{1, 2, 3, 31: 32}
 	mls    = []byte("an MLS message")
 	sample = []Message{ // one of each kind; a test checks that none is missing
@@ -76,7 +76,7 @@ func TestRoundTrip(t *testing.T) {
 func TestSampleHasEveryKind(t *testing.T) {
 	for k := range decoders {
 		known := decoders[k] != nil
-		if has := slices.ContainsFunc(sample, func(m Message) bool { return m.Body.Kind() == Kind(k) }); has != known {
+		if has := slices.ContainsFunc(sample, func(m Message) bool { return m.Kind() == Kind(k) }); has != known {
 			t.Errorf("kind %d: known %t, in the sample %t", k, known, has)
 		}
 	}
@@ -239,7 +239,7 @@ func TestRefusedBodies(t *testing.T) {
 		Closed{},
 	} {
 		m := Message{Body: b}
-		if k := b.Kind(); k.Request() || k.Answer() {
+		if k := b.kind(); k.Request() || k.Answer() {
 			m.ID = 1
 		}
 		if data, err := Encode(m); !errors.Is(err, ErrMalformed) {

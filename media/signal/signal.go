@@ -62,9 +62,12 @@ type Message struct {
 
 // A Body is one of the body types of this package, by value.
 type Body interface {
-	Kind() Kind
+	kind() Kind
 	check() error // limits that the codec does not see
 }
+
+// Kind returns the kind of the body, which is not nil.
+func (m Message) Kind() Kind { return m.Body.kind() }
 
 // A Kind numbers the bodies on the wire. A number is never used again.
 type Kind uint8
