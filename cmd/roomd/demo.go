@@ -36,7 +36,7 @@ func runDemo(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // a temporary folder
 	o := demo.Options{Camera: *camera, Microphone: *microphone, Ports: [3]int{7101, 7201, 7301}}
 	if *check {
 		o.Ports = [3]int{}

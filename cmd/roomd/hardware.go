@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -19,18 +18,14 @@ import (
 // hardware is what the room has. A field that is nil is a device that it has
 // not.
 type hardware struct {
-	camera   func(context.Context) (studio.Camera, error)
-	sound    func(context.Context) (duplex, error)
-	surface  compose.Surface
-	loopback bool             // all rooms are on this computer
-	parts    []supervise.Part // what simulators run
+	camera  func(context.Context) (studio.Camera, error)
+	sound   func(context.Context) (duplex, error)
+	surface compose.Surface
+	parts   []supervise.Part // what simulators run
 }
 
 // none is the name of a device that the room has not, by intention.
 const none = "none"
-
-// errSimulator is what a release answers to the name of a simulator.
-var errSimulator = errors.New("this build has no simulators")
 
 // newHardware finds the devices that the configuration names. It opens none.
 func newHardware(c config, log *slog.Logger, room *roomState) (*hardware, error) {
@@ -47,7 +42,19 @@ func newHardware(c config, log *slog.Logger, room *roomState) (*hardware, error)
 		}
 	}
 	if c.Camera != none && hw.camera == nil {
-		hw.camera = func(ctx context.Context) (studio.Camera, error) { return openCamera(ctx, c.Camera) }
+		if strings.HasPrefix(c.Camera, "/dev/") {
+			if err := camera.Register(c.Camera, camera.NewVideo(c.Camera)); err != nil {
+				return nil, fmt.Errorf("configuration: %w", err)
+			}
+		}
+		hw.camera = func(ctx context.Context) (studio.Camera, error) {
+			// A camera may have been plugged in since; what is wrong with
+			// another one is no reason not to open this.
+			if err := camera.RegisterAll(camera.Roots{}); err != nil {
+				log.Debug("cameras left out", "err", err)
+			}
+			return openCamera(ctx, c.Camera)
+		}
 	}
 	if c.Sound != none && hw.sound == nil {
 		name := c.Sound

@@ -11,6 +11,8 @@ import (
 	"log/slog"
 )
 
+var errSimulator = errors.New("this build has no simulators")
+
 func simulate(*hardware, config, *roomState, *slog.Logger) error { return errSimulator }
 
 func runDemo(context.Context, []string, io.Writer, io.Writer) error {

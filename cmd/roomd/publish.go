@@ -63,12 +63,12 @@ func (p *publisher) call(tx *panel.Tx, s call.Status) {
 			tx.Set("Call/Peer/Room", id)
 		}
 	}
-	switch s.State {
-	case call.Joining, call.Reconnecting:
-		tx.Set("Call/Step", "Connecting")
-	case call.InLobby:
-		tx.Set("Call/Step", "Waiting")
-	default:
+	step, ok := map[call.State]string{
+		call.Joining: "Connecting", call.Reconnecting: "Connecting", call.InLobby: "Waiting",
+	}[s.State]
+	if ok {
+		tx.Set("Call/Step", step)
+	} else {
 		tx.Remove("Call/Step")
 	}
 	if s.State == call.Ringing && p.last.State != call.Ringing {

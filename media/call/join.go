@@ -177,7 +177,7 @@ func (m *meeting) relayed(o *owner, event relay.Event) {
 	case relay.Ordered:
 		m.seq = e.Seq + 1
 	case relay.Knocked:
-		m.knocked(o, e)
+		m.knocked(e)
 	case relay.KnockEnded:
 		delete(m.knocks, e.ID)
 	case relay.Presence:
@@ -197,7 +197,7 @@ func (m *meeting) present(room string, here bool) {
 
 // knocked lets a room in that this room invited, or that was lost lately and
 // still has its key. For any other a person decides.
-func (m *meeting) knocked(o *owner, e relay.Knocked) {
+func (m *meeting) knocked(e relay.Knocked) {
 	who, err := e2ee.ParseCandidate(m.group(), e.KeyPackage)
 	if err != nil {
 		m.log.Warn("a knock was refused", "room", e.Room.Name, "err", err)

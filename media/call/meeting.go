@@ -91,7 +91,7 @@ func (m *meeting) close() {
 	}
 	m.mail.use(nil)
 	if m.conn != nil {
-		m.conn.Close()
+		_ = m.conn.Close() // the meeting is over
 	}
 	m.work.Wait()
 }

@@ -41,7 +41,7 @@ func newMember(m *meeting, in e2ee.Member) *member {
 	other := &member{Member: in}
 	other.sink = m.engine.config.Media.Member(in.Leaf, func(kind frame.Kind) {
 		if p := other.asked.Load(); p != nil {
-			p.RequestKeyFrame(kind)
+			_ = p.RequestKeyFrame(kind) // asked again until one comes
 		}
 	})
 	return other
@@ -191,11 +191,10 @@ func (h *hearing) State(s peer.State) {
 			return
 		}
 		h.member.state = s
-		switch s {
-		case peer.Connected:
+		if s == peer.Connected {
 			h.member.lost = time.Time{}
 			m.engine.config.Media.KeyFrame(frame.Camera)
-		case peer.Lost:
+		} else if s == peer.Lost {
 			h.member.lost = time.Now()
 		}
 	})

@@ -116,7 +116,7 @@ func (e *Engine) ringAt(ctx context.Context, room Room, to relay.Invitation) err
 	if err != nil {
 		return errors.Join(ErrUnreachable, err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // the ring is over
 	answer, err := conn.Ring(ctx, to, nil)
 	switch {
 	case errors.Is(context.Cause(ctx), context.DeadlineExceeded):
@@ -126,10 +126,9 @@ func (e *Engine) ringAt(ctx context.Context, room Room, to relay.Invitation) err
 	case answer.Accepted:
 		return nil
 	}
-	switch answer.Reason {
-	case signal.Busy:
+	if answer.Reason == signal.Busy {
 		return ErrOtherBusy
-	case signal.NoAnswer:
+	} else if answer.Reason == signal.NoAnswer {
 		return ErrNoAnswer
 	}
 	return ErrDeclined
@@ -138,7 +137,6 @@ func (e *Engine) ringAt(ctx context.Context, room Room, to relay.Invitation) err
 // A waiting room has knocked. It belongs to the owner.
 type waiting struct {
 	Knock
-	number     uint64 // of the knock at the relay
 	keyPackage []byte
 	signature  string // its signature key
 	asked      time.Time

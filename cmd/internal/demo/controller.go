@@ -62,7 +62,7 @@ func Dial(ctx context.Context, addr string) (*Controller, error) {
 	}
 	err = c.Call(ctx, "Feedback.Subscribe", map[string]any{"Query": []string{"Status/**"}, "Snapshot": true}, &result)
 	if err != nil {
-		conn.CloseNow()
+		_ = conn.CloseNow() // it is of no more use
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
 	c.update(func() { merge(c.status, result.Snapshot.Status) })

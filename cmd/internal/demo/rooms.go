@@ -95,8 +95,8 @@ func freeAddr(ctx context.Context, port int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer ln.Close()
-	return ln.Addr().String(), nil
+	addr := ln.Addr().String()
+	return addr, ln.Close()
 }
 
 func (r *Room) configure(o Options, all []*Room) error {
@@ -143,7 +143,7 @@ func (r *Room) Start(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
-	r.cmd = exec.CommandContext(ctx, r.exe, "-config", filepath.Join(r.Dir, "room.json"))
+	r.cmd = exec.CommandContext(ctx, r.exe, "-config", filepath.Join(r.Dir, "room.json")) //nolint:gosec // the caller names its own program
 	r.cmd.Stderr = log
 	r.cmd.Cancel = func() error { return r.cmd.Process.Signal(syscall.SIGTERM) }
 	r.cmd.WaitDelay = 10 * time.Second

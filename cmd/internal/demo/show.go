@@ -25,11 +25,14 @@ func Show(ctx context.Context, rooms []*Room, out io.Writer) (err error) {
 		}
 		c.Close()
 	}
-	fmt.Fprintf(out, "\n")
+	text := "\n"
 	for _, r := range rooms {
-		fmt.Fprintf(out, "  %-8s  panel http://%s/   stage http://%s/\n", r.Name, r.Panel, r.Stage)
+		text += fmt.Sprintf("  %-8s  panel http://%s/   stage http://%s/\n", r.Name, r.Panel, r.Stage)
 	}
-	fmt.Fprintf(out, "\n  Open all four pages. Touch Call on one panel and Answer on the other.\n  Ctrl-C ends both rooms.\n\n")
+	text += "\n  Open all four pages. Touch Call on one panel and Answer on the other.\n  Ctrl-C ends both rooms.\n\n"
+	if _, err := io.WriteString(out, text); err != nil {
+		return err
+	}
 	for _, r := range rooms {
 		select {
 		case <-r.done:

@@ -67,7 +67,7 @@ func (s *Site) Prepare(names ...string) []net.Listener {
 	s.t.Helper()
 	var all []net.Listener
 	for _, name := range names {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		ln, err := new(net.ListenConfig).Listen(s.t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -115,7 +115,7 @@ func (s *Site) Start(name string, ln net.Listener, o Options) *Room {
 	r.stop = cancel
 	var work sync.WaitGroup
 	work.Go(func() { _ = server.Serve(ctx, ln) }) // ends with ctx
-	work.Go(func() { _ = r.Engine.Run(ctx) })     // likewise
+	work.Go(func() { _ = r.Run(ctx) })            // likewise
 	go func() { work.Wait(); close(r.done) }()
 	s.t.Cleanup(r.Stop)
 	return r
