@@ -301,6 +301,7 @@ func TestTouches(t *testing.T) {
 	b.touch(`[data-action="audio-mute"]`)
 	b.until(`document.querySelector('[data-action="audio-mute"][aria-busy="true"]')`)
 	b.until(`document.querySelector('[data-field="waits"]')?.textContent !== ""`)
+	b.shoot(pictures(t), "waits-wall-en")
 	close(gate)
 	b.until(`document.querySelector('[data-action="audio-unmute"][aria-busy="false"]')`)
 	b.until(`document.querySelector('[data-field="waits"]')?.textContent === ""`)

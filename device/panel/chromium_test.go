@@ -166,4 +166,3 @@ func (b *browser) shoot(folder, name string) {
 		b.t.Fatal(err)
 	}
 }
-

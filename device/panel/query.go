@@ -37,10 +37,10 @@ func parseQuery(q string, role Role) (pattern, *Refusal) {
 			return nil, refusef(InvalidParams, "a query has at most one \"**\"")
 		}
 	}
+	plain := !slices.ContainsFunc(p, func(s string) bool { return s == "*" || s == "**" })
 	if p[len(p)-1] != "**" {
 		p = append(p, "**")
 	}
-	plain := !slices.ContainsFunc(p[:len(p)-1], func(s string) bool { return s == "*" || s == "**" })
 	known, allowed := false, false
 	for i := range nodes {
 		n := &nodes[i]

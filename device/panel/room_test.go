@@ -225,7 +225,7 @@ type remote struct {
 // dial connects a panel and takes the greeting.
 func dial(t testing.TB, url, name string) *remote {
 	t.Helper()
-	conn, resp, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(url, "http")+"/v1/ws?panel="+name,
+	conn, resp, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(url, "http")+"/v1/ws?panel="+name, //nolint:bodyclose // the library closes it
 		&websocket.DialOptions{Subprotocols: []string{subprotocol}})
 	if err != nil {
 		t.Fatalf("dial: %v (%v)", err, resp)
@@ -274,17 +274,14 @@ func (p *remote) next() (message, error) {
 	}
 }
 
-// ask sends a request and returns its answer, with what came before it.
-func (p *remote) ask(text string) (message, []message) {
+// ask sends a request and returns its answer.
+func (p *remote) ask(text string) message {
 	p.t.Helper()
 	p.send(text)
-	var before []message
 	for {
-		m := p.read()
-		if m.Method == "" {
-			return m, before
+		if m := p.read(); m.Method == "" {
+			return m
 		}
-		before = append(before, m)
 	}
 }
 

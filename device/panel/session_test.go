@@ -104,7 +104,7 @@ func TestMethods(t *testing.T) {
 			b := newBox(t)
 			seq := b.srv.store.now()
 			p := dial(t, b.serve(t).URL, "table")
-			m, _ := p.ask(tt.send)
+			m := p.ask(tt.send)
 			var reason Reason
 			if m.Error != nil {
 				reason = m.Error.Data.Reason

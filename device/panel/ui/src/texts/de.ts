@@ -79,7 +79,7 @@ export const de: Texts = {
   "end.sure": "Für alle beenden?",
   "end.hint": "Alle Räume verlassen die Besprechung.",
   "end.yes": "Beenden",
-  "mute.mute": "Stummschalten",
+  "mute.mute": "Stumm schalten",
   "mute.live": "Man hört Sie",
   "mute.unsent": "Noch geht kein Ton hinaus",
   "mute.muted": "Stumm",
