@@ -156,13 +156,22 @@ func TestConceal(t *testing.T) {
 			t.Errorf("%d ms into the gap: level %.4f, want the noise floor of %.4f", 20*gap, got, floor)
 		}
 	}
-	tone(pcm[:], n, peak)
+	tone(pcm[:], n+60, peak) // at its peak
 	c.heard(&pcm)
 	all = append(all, pcm[:]...)
 	// A tone of 200 Hz moves by 0.013 from one sample to the next.
 	for i := 1; i < len(all); i++ {
 		if step := math.Abs(float64(all[i] - all[i-1])); step > 0.03 {
 			t.Errorf("a click of %.3f at sample %d", step, i)
+		}
+	}
+}
+
+func TestSane(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	for in, want := range map[float32]float32{0.25: 0.25, -1: -1, 1.5: 1, -40: -1, inf: 1, -inf: -1, nan: 0} {
+		if got := sane(in); got != want {
+			t.Errorf("sane(%v) = %v, want %v", in, got, want)
 		}
 	}
 }

@@ -218,8 +218,12 @@ func TestInstants(t *testing.T) {
 	e, p, out := encoder(t, c), frame.NewPicture(320, 180), &frame.Encoded{}
 	for _, pts := range []time.Duration{time.Hour, time.Hour, time.Second, 0, -time.Second, 2000 * time.Hour, 90_000 * time.Hour} {
 		p.PTS = pts
+		before, begun := e.pts, e.started
 		if err := e.Encode(out, p); err != nil || out.PTS != pts {
 			t.Errorf("instant %v: came out as %v, %v", pts, out.PTS, err)
+		}
+		if begun && e.pts <= before {
+			t.Errorf("instant %v: libvpx was told %d after %d", pts, e.pts, before)
 		}
 	}
 	for d, want := range map[time.Duration]int64{time.Second: 90_000, time.Second / 30: 2999, 200_000 * time.Hour: 64_800_000_000_000} {
@@ -255,7 +259,8 @@ func TestDecoderComesBack(t *testing.T) {
 		"start code":      damage(key, func(b []byte) []byte { b[3] = 0; return b }),
 		"odd width":       damage(key, func(b []byte) []byte { b[6] |= 1; return b }),
 		"no width":        damage(key, func(b []byte) []byte { b[6], b[7] = 0, 0; return b }),
-		"too wide":        damage(key, func(b []byte) []byte { b[7] |= 0x3f; return b }),
+		"too wide":        damage(key, func(b []byte) []byte { b[6], b[7] = 0x82, 0x07; return b }), // 1922
+		"too high":        damage(key, func(b []byte) []byte { b[8], b[9] = 0x42, 0x04; return b }), // 1090
 		"version":         damage(delta, func(b []byte) []byte { b[0] |= 0x0e; return b }),
 		"not shown":       damage(delta, func(b []byte) []byte { b[0] &^= 0x10; return b }),
 		"first partition": damage(delta, func(b []byte) []byte { b[2] = 0xff; return b }),

@@ -12,9 +12,18 @@ import (
 	"testing"
 	"time"
 
+	"incamera/media/audio"
 	"incamera/media/codec"
 	"incamera/media/e2ee"
 	"incamera/media/frame"
+)
+
+// What the daemon joins fits together.
+var (
+	_ Sealer        = (*e2ee.Keyring)(nil)
+	_ Opener        = (*e2ee.Keyring)(nil)
+	_ Player        = (*audio.Player)(nil)
+	_ audio.Decoder = (*codec.OpusDecoder)(nil)
 )
 
 // counter draws a 24-bit number as blocks of 16x16 pixels on a moving ground.

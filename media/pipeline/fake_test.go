@@ -106,6 +106,7 @@ type plain struct {
 type factory struct {
 	cost atomic.Int64 // nanoseconds that a picture takes, at Normal effort
 	fail atomic.Bool
+	deaf atomic.Bool // ForceKeyFrame does nothing
 
 	mu     sync.Mutex
 	made   []codec.VideoConfig
@@ -165,7 +166,7 @@ func (e *plain) SetEffort(effort codec.Effort) error {
 	return nil
 }
 
-func (e *plain) ForceKeyFrame() { e.force.Store(true) }
+func (e *plain) ForceKeyFrame() { e.force.Store(!e.factory.deaf.Load()) }
 
 func (e *plain) Close() error {
 	e.factory.mu.Lock()

@@ -79,6 +79,48 @@ func TestClosedGateSealsNothing(t *testing.T) {
 	})
 }
 
+// TestNothingFromBeforeTheCameraWasOff turns the camera off for an instant while
+// a picture waits for a slow encoder: it is not sent.
+func TestNothingFromBeforeTheCameraWasOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStudio(t, keyring(t, 0, 0), 640, 12, 1_000_000)
+		s.encoder.cost.Store(int64(40 * time.Millisecond))
+		s.SetOpen(true)
+		time.Sleep(505 * time.Millisecond)
+		s.take()
+		off := time.Since(s.camera.began)
+		s.SetOpen(false)
+		s.SetOpen(true)
+		time.Sleep(time.Second)
+		sent, _ := s.take()
+		if len(sent) == 0 || !sent[0].Key() || sent[0].PTS() < off {
+			t.Errorf("the first of %d frames is of %v, want a key frame after %v", len(sent), sent[0].PTS(), off)
+		}
+	})
+}
+
+// TestOnlyAKeyFrameFollowsALoss gives the sender an encoder that does not obey.
+func TestOnlyAKeyFrameFollowsALoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStudio(t, keyring(t, 0, 0), 640, 12, 1_000_000)
+		s.SetOpen(true)
+		time.Sleep(time.Second)
+		s.take()
+		s.encoder.deaf.Store(true)
+		s.SetOpen(false)
+		s.SetOpen(true)
+		time.Sleep(time.Second)
+		if sent, _ := s.take(); len(sent) != 0 {
+			t.Errorf("%d frames were sent that nobody can decode", len(sent))
+		}
+		s.encoder.deaf.Store(false)
+		time.Sleep(time.Second)
+		if sent, _ := s.take(); len(sent) < 28 || !sent[0].Key() {
+			t.Errorf("%d frames were sent afterwards, or no key frame first", len(sent))
+		}
+	})
+}
+
 // TestKeyFramesArePaced lets three peers ask all the time.
 func TestKeyFramesArePaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
