@@ -11,6 +11,7 @@ import (
 	"incamera/cmd/internal/supervise"
 	"incamera/device/panel"
 	"incamera/media/call"
+	"incamera/media/codec"
 	"incamera/media/compose"
 	"incamera/media/e2ee"
 	"incamera/media/mls"
@@ -22,6 +23,7 @@ import (
 // wire joins the islands: it makes the parts of the daemon, in the order in
 // which they start, and opens nothing.
 func wire(c config, id *identity, log *slog.Logger) ([]supervise.Part, error) {
+	codec.BoundMemory()
 	room := newRoomState()
 	hw, err := newHardware(c, log, room)
 	if err != nil {

@@ -82,6 +82,7 @@ var errOver = errors.New("studio: the meeting is over")
 
 const (
 	soundBits = 48_000 + 32_000 // a second: 256 bytes 50 times, and what the network adds
+	startBits = 1_500_000       // for pictures: rooms meet on a LAN, and congestion control corrects it within a second
 	reopen    = time.Second     // between two tries to open a camera
 	selfID    = compose.ID(0)
 )
@@ -124,7 +125,7 @@ func (s *Studio) Begin(out call.Out) {
 	}
 	source := &cameraSource{}
 	m.picture = pipeline.NewVideoSender(pipeline.VideoSenderConfig{
-		Kind: frame.Camera, Source: source, Sealer: &m.keys, Out: out, Preview: s.preview,
+		Kind: frame.Camera, Source: source, Sealer: &m.keys, Out: out, Preview: s.preview, BitRate: startBits,
 	})
 	m.picture.SetOpen(!s.dark)
 	s.work.Go(func() { s.film(m, source) })
