@@ -107,6 +107,12 @@ func local(next http.Handler) http.Handler {
 
 // watch sends a picture for each message that the page sends.
 func (d *Display) watch(w http.ResponseWriter, r *http.Request) {
+	select {
+	case <-d.closed:
+		http.Error(w, "the display is dark", http.StatusServiceUnavailable)
+		return
+	default:
+	}
 	c, err := websocket.Accept(w, r, nil) // it compares Origin with Host
 	if err != nil {
 		return // Accept has answered
