@@ -6,8 +6,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"incamera/media/frame"
@@ -232,6 +234,43 @@ func TestSealDuringChanges(t *testing.T) {
 		k.Release(HoldRemoval)
 	}
 	close(stop)
+	wg.Wait()
+}
+
+// slowSealer seals until the keyring is held, and a while longer.
+type slowSealer struct {
+	k        *Keyring
+	began    chan struct{}
+	finished atomic.Bool
+}
+
+func (s *slowSealer) Seal(dst, _, _ []byte) ([]byte, error) {
+	close(s.began)
+	for s.k.Held() == 0 {
+		runtime.Gosched()
+	}
+	for range 10_000 {
+		runtime.Gosched()
+	}
+	s.finished.Store(true)
+	return dst, nil
+}
+
+func (s *slowSealer) Wipe() {}
+
+// TestHoldWaits holds while a frame is being sealed: Hold returns when that
+// frame is done, so that none is under way afterwards.
+func TestHoldWaits(t *testing.T) {
+	k := ring(t, keysOf(0, 0))
+	slow := &slowSealer{k: k, began: make(chan struct{})}
+	k.state.Load().send.senders[frame.Camera] = slow
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _ = k.Seal(nil, encoded(frame.Camera, "frame")) })
+	<-slow.began
+	k.Hold(HoldRemoval)
+	if !slow.finished.Load() {
+		t.Error("Hold returned while a frame was being sealed")
+	}
 	wg.Wait()
 }
 
