@@ -77,8 +77,8 @@ func (l *look) head(b brush, t, x, y, lean float64) {
 		ex, ey := at(side*32+turn, -12)
 		b.disc(l.white, ex, ey, 13, 1+6*lid, lean)
 		b.disc(l.dark, ex+turn*0.25, ey, 6.5, 1+5.5*lid, lean)
-		b0x, b0y := at(side*17+turn, -31-2*wave(t, 3.1, 0.5))
-		b1x, b1y := at(side*47+turn, -33)
+		b0x, b0y := at(side*17+turn, -33-2*wave(t, 3.1, 0.5))
+		b1x, b1y := at(side*47+turn, -32)
 		b.limb(l.hair, b0x, b0y, 4, b1x, b1y, 3)
 	}
 	n0x, n0y := at(turn*1.1, -6)
