@@ -16,6 +16,9 @@ func (o DialOptions) Through(dial func(context.Context) (net.Conn, error)) DialO
 // Unlimited takes the limits of rate off a server that is measured.
 func (s *Server) Unlimited() { s.limits = limits{} }
 
+// ErrProtocol is what a relay is told that lies about its log.
+var ErrProtocol = errProtocol
+
 // What tests count up to.
 const (
 	MaxConns       = maxConns

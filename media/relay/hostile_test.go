@@ -253,8 +253,8 @@ func TestHostileRelay(t *testing.T) {
 	message := func(seq uint64) []byte { return encode(t, 0, signal.Ordered{Seq: seq, Message: []byte("m")}) }
 	for name, script := range map[string][][]byte{
 		"noise":             {[]byte("noise")},
-		"a request":         {encode(t, 1, signal.Leave{})},
-		"another answer":    {encode(t, 1, signal.Ringing{})},
+		"a request instead": {encode(t, 1, signal.Leave{})},
+		"a wrong answer":    {encode(t, 1, signal.Ringing{})},
 		"a gap":             {opened(5), message(6)},
 		"a message again":   {opened(5), message(4)},
 		"a log out of thin": {message(1)},
@@ -273,6 +273,9 @@ func TestHostileRelay(t *testing.T) {
 			}
 			if !errors.Is(err, relay.ErrClosed) || !errors.Is(c.Err(), relay.ErrClosed) {
 				t.Errorf("%v; ended with %v", err, c.Err())
+			}
+			if log := strings.HasPrefix(name, "a "); log != errors.Is(c.Err(), relay.ErrProtocol) {
+				t.Errorf("ended with %v", c.Err())
 			}
 		})
 	}

@@ -126,10 +126,13 @@ func TestKnockerSeesNothing(t *testing.T) {
 	h.join(t, vauban, "curie", 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	waiting, done := h.knocking(ctx, t, "ampere")
-	await[relay.Knocked](t, vauban)
+	k := await[relay.Knocked](t, vauban)
 	idle := h.dial(t, "pascal")
 	if err := idle.Attach(t.Context(), meetingID); err != nil {
 		t.Fatal(err)
+	}
+	if err := idle.Refuse(t.Context(), k.ID, signal.Busy); err == nil || errors.Is(err, relay.ErrNotFound) {
+		t.Errorf("a room in the lobby refused another: %v", err)
 	}
 	for i := range 10 {
 		if err := vauban.Send(t.Context(), application(1, fmt.Sprint(i))); err != nil {
