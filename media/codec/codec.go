@@ -70,7 +70,7 @@ func checkBitRate(bps int) error {
 }
 
 // An Effort is how much work an encoder spends on a picture. Less work costs
-// quality at the same bit rate: half a decibel from Normal to Least.
+// quality at the same bit rate.
 type Effort int
 
 // The efforts, from the usual one to what an overloaded room falls back to.
