@@ -62,7 +62,11 @@ export class Model implements Listener {
     const mine: Pending = { at: performance.now(), done, waits };
     this.pending.set(key, mine);
     this.link.command(path, params).then(
-      () => this.settle(),
+      () => {
+        // At the end of its scale a loudspeaker accepts a step and stays where it is.
+        if (repeat && this.pending.get(key) === mine) this.pending.delete(key);
+        this.settle();
+      },
       (r: Refusal) => {
         if (this.pending.get(key) === mine) this.pending.delete(key);
         this.fail(r.Reason, r.Code, r.Reference || "");
@@ -118,6 +122,10 @@ export class Model implements Listener {
 
   private happened(e: Happening): void {
     const reason = String(e.Value.Reason || "");
+    if (e.Path === "Event/Call/Refused") {
+      // What was started came to nothing, perhaps before the state ever showed it.
+      for (const key of this.pending.keys()) if (key.startsWith("start:")) this.pending.delete(key);
+    }
     const shown = e.Path === "Event/Call/Refused" ? reason !== "Cancelled" : e.Path === "Event/Call/Left" && reason !== "Asked";
     if (!shown) return;
     this.trouble = {
