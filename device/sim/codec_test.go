@@ -78,7 +78,7 @@ func TestRecogniseAfterOpus(t *testing.T) {
 		}
 	}
 	r := rand.New(rand.NewPCG(5, 6))
-	for _, room := range rooms {
+	for i, room := range rooms {
 		lossy, gated := append([]float32(nil), heard[room]...), append([]float32(nil), heard[room]...)
 		for at := 0; at+960 <= len(lossy); at += 960 {
 			if r.Float64() < 0.05 {
@@ -107,15 +107,11 @@ func TestRecogniseAfterOpus(t *testing.T) {
 		if !ok {
 			t.Errorf("%s is not recognised among three others, score %.3f", room, score)
 		}
-		for _, other := range rooms {
-			if other == room {
-				continue
-			}
-			score, ok := Recognise(heard[room], other)
-			t.Logf("%-7s heard, taken for %-7s %.3f", room, other, score)
-			if ok {
-				t.Errorf("%s is taken for %s, score %.3f", room, other, score)
-			}
+		other := rooms[(i+1)%len(rooms)]
+		score, ok = Recognise(heard[room], other)
+		t.Logf("%-7s heard, taken for %-7s %.3f", room, other, score)
+		if ok {
+			t.Errorf("%s is taken for %s, score %.3f", room, other, score)
 		}
 	}
 }
@@ -178,7 +174,7 @@ func TestStampSurvivesVP8(t *testing.T) {
 	for _, tt := range []struct{ width, height, bps int }{{1280, 720, 300_000}, {640, 360, 250_000}} {
 		s := newScene(t, "Vauban", tt.width, tt.height)
 		var next uint32
-		rate := vp8(t, tt.width, tt.height, 90, tt.bps, func(p *frame.Picture, n uint64) {
+		rate := vp8(t, tt.width, tt.height, 36, tt.bps, func(p *frame.Picture, n uint64) {
 			s.Draw(p, n, 0)
 			Stamp{uint32(n), time.Duration(n) * 33 * time.Millisecond}.Write(p)
 		}, func(p *frame.Picture) {
@@ -198,7 +194,7 @@ func TestSceneLooksGoodAfterVP8(t *testing.T) {
 	var n uint64
 	var sum, least float64
 	least = maxPSNR
-	rate := vp8(t, 1280, 720, 90, 1_500_000, func(p *frame.Picture, n uint64) {
+	rate := vp8(t, 1280, 720, 36, 1_500_000, func(p *frame.Picture, n uint64) {
 		s.Draw(p, n, 0)
 		Stamp{Number: uint32(n)}.Write(p)
 	}, func(p *frame.Picture) {

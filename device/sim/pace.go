@@ -41,7 +41,7 @@ func (p *pacer) tick() time.Duration { return p.base + p.at(p.next) }
 // late is how long ago the next tick was due; negative if it is to come.
 func (p *pacer) late() time.Duration { return time.Since(p.anchor) - p.at(p.next) }
 
-// skipTo leaves out ticks that are over, but for the last.
+// skip leaves out ticks that are over, but for the last.
 func (p *pacer) skip() (skipped int64) {
 	for p.late() >= p.at(p.next+1)-p.at(p.next) {
 		p.next++
