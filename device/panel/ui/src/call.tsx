@@ -129,10 +129,19 @@ function Roster(p: ScreenProps): VNode {
   );
 }
 
+/** others names who else is in the meeting, as the group says. */
+function others(m: Model): string {
+  const members = (m.status.Roster && m.status.Roster.Members) || {};
+  const names = Object.keys(members)
+    .filter((id) => !members[id].Self)
+    .map((id) => String(members[id].Name || ""));
+  return names.length > 3 ? names.slice(0, 2).join(", ") + " +" + (names.length - 2) : names.join(", ");
+}
+
 export function InCall(p: ScreenProps): VNode {
   const c = p.m.status.Call || {};
   const lost = c.State === "Reconnecting";
-  const title = String((c.Peer && c.Peer.Name) || c.Meeting || t("call.title"));
+  const title = others(p.m) || String((c.Peer && c.Peer.Name) || t("call.title"));
   return (
     <main class="screen call" data-screen="call" data-state={String(c.State)}>
       <header class="top">

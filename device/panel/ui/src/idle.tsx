@@ -15,11 +15,13 @@ interface Entry extends Contact {
 export function contacts(m: Model): Entry[] {
   const rooms = (m.status.Directory && m.status.Directory.Rooms) || {};
   const members = (m.status.Roster && m.status.Roster.Members) || {};
-  const inside = Object.keys(members).map((id) => members[id].Name + "\n" + members[id].Site);
+  const here = Object.keys(members).map((id) => members[id]);
+  // A directory may leave out the site; a name is then all there is to go by.
+  const inside = (r: Contact): boolean => here.some((m) => m.Name === r.Name && (!r.Site || m.Site === r.Site));
   const order = collator();
   return Object.keys(rooms)
     .map((id) => ({ id, ...rooms[id] }))
-    .filter((r) => inside.indexOf(r.Name + "\n" + r.Site) < 0)
+    .filter((r) => !inside(r))
     .sort((a, b) => order.compare(String(a.Name), String(b.Name)));
 }
 
@@ -45,12 +47,12 @@ export function Rooms(p: ScreenProps): VNode {
               data-action="call-start"
               data-room={r.id}
               aria-busy={String(busy)}
-              aria-label={t("idle.call", { name: String(r.Name) }) + ", " + String(r.Site || "")}
+              aria-label={t("idle.call", { name: String(r.Name) }) + (r.Site ? ", " + String(r.Site) : "")}
               onClick={() => call(p.m, r.id)}
             >
               <span class="words">
                 <Name>{String(r.Name)}</Name>
-                <Name field="site">{String(r.Site || "")}</Name>
+                {r.Site && <Name field="site">{String(r.Site)}</Name>}
               </span>
               <span class="disc">
                 <Icon name="phone" />

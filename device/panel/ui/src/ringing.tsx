@@ -16,7 +16,7 @@ interface Who {
 function who(m: Model): Who {
   const c = m.status.Call || {};
   const peer = c.Peer || {};
-  return { id: String(c.CallId || ""), name: String(peer.Name || c.Meeting || ""), site: String(peer.Site || "") };
+  return { id: String(c.CallId || ""), name: String(peer.Name || t("call.title")), site: String(peer.Site || "") };
 }
 
 /** leave ends this room's part of the call, or withdraws it. */
