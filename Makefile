@@ -98,7 +98,7 @@ CROSSENV     = GOOS=linux GOARCH=arm64 CGO_ENABLED=1 CC='$(CROSS)gcc --sysroot=$
 cross: deps ui $(SYSROOT)/.complete ## Build the release programs for ARM64 in out/arm64/ and run them under QEMU
 	@$(call INSTALL,$(CROSSDEBS))
 	$(CROSSENV) go build $(RELEASE) -o out/arm64/ ./cmd/roomd
-	ROOMD_ARM64='$(CURDIR)/out/arm64/roomd' QEMU='qemu-aarch64-static -L $(SYSROOT)' go test -count=1 -run '^TestCross$$' -v ./cmd/roomd
+	ROOMD_ARM64='$(CURDIR)/out/arm64/roomd' QEMU='qemu-aarch64-static -L $(SYSROOT)' go test -tags cross -count=1 -run '^TestCross$$' -v ./cmd/roomd
 
 $(CURDIR)/out/sysroot/.complete: Makefile
 	@rm -rf out/sysroot out/apt && mkdir -p out/sysroot out/apt/state out/apt/lists/partial out/apt/cache/archives/partial && : >out/apt/status

@@ -92,7 +92,7 @@ func (b *builder) build(ctx context.Context, a *authContent) (_ *built, err erro
 	}
 	gc := e.context.next(t.extensions)
 	gc.treeHash = t.tree.hash(t.tree.root())
-	nodes, err := t.tree.sealPath(ctx, path, t.added, gc.append(nil))
+	nodes, err := t.tree.sealPath(ctx, path, t.added, gc.encoded())
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func (b *builder) build(ctx context.Context, a *authContent) (_ *built, err erro
 		return nil, err
 	}
 	gc.confirmed = s.confirmedHash(e.interim, a)
-	raw := gc.append(nil)
+	raw := gc.encoded()
 	joiner := s.joinerSecret(b.init, path.commit, raw)
 	defer joiner.wipe()
 	welcomeSecret, secrets := s.epoch(joiner, psk, raw)

@@ -220,7 +220,7 @@ func (g *Group) process(ctx context.Context, a *authContent) (*Staged, error) {
 	}
 	own := &ownKeys{leaf: leafKey, path: e.own.path}
 	if c.path != nil {
-		if path, err = own.openPath(ctx, t.tree, e.self, steps, c.path, t.added, gc.append(nil)); err != nil {
+		if path, err = own.openPath(ctx, t.tree, e.self, steps, c.path, t.added, gc.encoded()); err != nil {
 			return nil, err
 		}
 		commitSecret = path.commit
@@ -241,7 +241,7 @@ func (g *Group) process(ctx context.Context, a *authContent) (*Staged, error) {
 	defer psk.wipe()
 
 	gc.confirmed = e.suite.confirmedHash(e.interim, a)
-	raw := gc.append(nil)
+	raw := gc.encoded()
 	joiner := e.suite.joinerSecret(init, commitSecret, raw)
 	defer joiner.wipe()
 	welcome, secrets := e.suite.epoch(joiner, psk, raw)

@@ -159,9 +159,6 @@ func checkContextExtensions(s *Suite, l []Extension) error {
 // GREASE (Section 13.5): the values 0x0A0A, 0x1A1A, ... 0xEAEA are sent at
 // random so that every peer learns to skip what it does not know.
 
-// isGREASE reports whether a number is one of the reserved ones.
-func isGREASE(v uint16) bool { return v&0x0f0f == 0x0a0a && v>>8 == v&0xff && v != 0xfafa }
-
 // grease returns a random reserved number.
 func grease() uint16 {
 	var b [1]byte
@@ -174,9 +171,4 @@ func greaseExtension() Extension {
 	b := make([]byte, 1+grease()>>12)
 	_, _ = rand.Read(b)
 	return Extension{Type: ExtensionType(grease()), Data: b}
-}
-
-// withoutGREASE returns the numbers of l that are not reserved.
-func withoutGREASE[T ~uint16](l []T) []T {
-	return slices.DeleteFunc(slices.Clone(l), func(v T) bool { return isGREASE(uint16(v)) })
 }

@@ -94,7 +94,7 @@ func JoinExternal(ctx context.Context, c Config, groupInfo []byte, proposals []P
 		return nil, err
 	}
 	defer init.wipe()
-	raw := info.context.append(nil)
+	raw := info.context.encoded()
 	from := &epoch{
 		messageState: messageState{suite: c.Suite, context: info.context, contextRaw: raw, tree: t},
 		self:         noLeaf, interim: c.Suite.interimHash(info.context.confirmed, info.confirmationTag),

@@ -140,10 +140,10 @@ func decodeAuthContent(r *reader) *authContent {
 	return a
 }
 
-// append encodes AuthenticatedContent, of which a proposal's reference is the
+// encoded returns AuthenticatedContent, of which a proposal's reference is the
 // hash (Section 5.2).
-func (a *authContent) append(b []byte) []byte {
-	b = appendU16(b, uint16(a.wire))
+func (a *authContent) encoded() []byte {
+	b := appendU16(nil, uint16(a.wire))
 	return a.appendAuth(a.content.append(b))
 }
 

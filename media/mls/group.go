@@ -172,7 +172,7 @@ func Create(ctx context.Context, c Config, groupID []byte, extensions ...Extensi
 		return nil, err
 	}
 	gc.treeHash = t.hash(t.root())
-	raw := gc.append(nil)
+	raw := gc.encoded()
 	first := s.zero()
 	_, _ = rand.Read(first) // never fails: package crypto/rand
 	secrets := s.epochFrom(first)

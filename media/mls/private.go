@@ -80,15 +80,15 @@ func (t *secretTree) kindOf(c contentType) ratchetKind {
 
 // sealPrivate frames signed content of this member as an MLSMessage, padded to
 // a multiple of step bytes. It spends a generation of the member's ratchet.
-func (e *messageState) sealPrivate(a *authContent, step int) ([]byte, error) {
-	s := e.suite
+func (m *messageState) sealPrivate(a *authContent, step int) ([]byte, error) {
+	s := m.suite
 	c := &a.content
-	m := &privateMessage{groupID: c.groupID, epoch: c.epoch, kind: c.kind, aad: c.aad}
+	p := &privateMessage{groupID: c.groupID, epoch: c.epoch, kind: c.kind, aad: c.aad}
 	plain := a.appendAuth(append(make([]byte, 0, len(c.body)+256+step), c.body...))
 	if over := len(plain) % max(step, 1); over > 0 {
 		plain = append(plain, make([]byte, step-over)...)
 	}
-	k, generation, err := e.messages.take(c.sender.leaf(), e.messages.kindOf(c.kind))
+	k, generation, err := m.messages.take(c.sender.leaf(), m.messages.kindOf(c.kind))
 	if err != nil {
 		return nil, err
 	}
@@ -101,27 +101,27 @@ func (e *messageState) sealPrivate(a *authContent, step int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.ciphertext = aead.Seal(plain[:0], guarded(k.nonce, guard), plain, m.contentAAD())
-	sd := s.senderDataKey(e.senderData, m.ciphertext)
+	p.ciphertext = aead.Seal(plain[:0], guarded(k.nonce, guard), plain, p.contentAAD())
+	sd := s.senderDataKey(m.senderData, p.ciphertext)
 	defer sd.wipe()
 	if aead, err = s.open(sd.key); err != nil {
 		return nil, err
 	}
-	m.senderData = aead.Seal(nil, sd.nonce, data, m.senderDataAAD())
-	return m.append(messageHead(wirePrivate)), nil
+	p.senderData = aead.Seal(nil, sd.nonce, data, p.senderDataAAD())
+	return p.append(messageHead(wirePrivate)), nil
 }
 
 // openPrivate decrypts a message and returns its content, whose signature is
 // still to be checked, and a function that spends the message key.
-func (e *messageState) openPrivate(m *privateMessage, own LeafIndex) (*authContent, func(), error) {
-	s := e.suite
-	sd := s.senderDataKey(e.senderData, m.ciphertext)
+func (m *messageState) openPrivate(p *privateMessage, own LeafIndex) (*authContent, func(), error) {
+	s := m.suite
+	sd := s.senderDataKey(m.senderData, p.ciphertext)
 	defer sd.wipe()
 	aead, err := s.open(sd.key)
 	if err != nil {
 		return nil, nil, err
 	}
-	data, err := aead.Open(nil, sd.nonce, m.senderData, m.senderDataAAD())
+	data, err := aead.Open(nil, sd.nonce, p.senderData, p.senderDataAAD())
 	if err != nil || len(data) != senderDataLen {
 		return nil, nil, ErrRefused
 	}
@@ -129,22 +129,22 @@ func (e *messageState) openPrivate(m *privateMessage, own LeafIndex) (*authConte
 	if from == own {
 		return nil, nil, ErrOwn
 	}
-	if e.tree.leaf(from) == nil {
+	if m.tree.leaf(from) == nil {
 		return nil, nil, ErrRefused // a blank leaf sends nothing (Section 6.3.2)
 	}
-	k, spend, err := e.messages.find(from, e.messages.kindOf(m.kind), binary.BigEndian.Uint32(data[4:]))
+	k, spend, err := m.messages.find(from, m.messages.kindOf(p.kind), binary.BigEndian.Uint32(data[4:]))
 	if err != nil {
 		return nil, nil, err
 	}
 	if aead, err = s.open(k.key); err != nil {
 		return nil, nil, err
 	}
-	plain, err := aead.Open(nil, guarded(k.nonce, data[8:]), m.ciphertext, m.contentAAD())
+	plain, err := aead.Open(nil, guarded(k.nonce, data[8:]), p.ciphertext, p.contentAAD())
 	if err != nil {
 		return nil, nil, ErrRefused
 	}
 	a := &authContent{wire: wirePrivate, content: framedContent{
-		groupID: m.groupID, epoch: m.epoch, sender: memberSender(from), aad: m.aad, kind: m.kind,
+		groupID: p.groupID, epoch: p.epoch, sender: memberSender(from), aad: p.aad, kind: p.kind,
 	}}
 	r := &reader{b: plain}
 	a.content.decodeBody(r)

@@ -264,7 +264,7 @@ func (g *Group) Propose(ctx context.Context, p Proposal) (msg, ref []byte, err e
 	if msg, err = g.sealHandshake(e, a); err != nil {
 		return nil, nil, err
 	}
-	ref = e.suite.proposalRef(a.append(nil))
+	ref = e.suite.proposalRef(a.encoded())
 	e.proposals[string(ref)] = &cachedProposal{proposal: &p, sender: from, key: key}
 	return msg, ref, nil
 }
@@ -308,7 +308,7 @@ func (g *Group) ReceiveProposal(ctx context.Context, msg []byte) (*Proposed, err
 	if err := c.proposal.check(e, c.sender); err != nil {
 		return nil, err
 	}
-	ref := e.suite.proposalRef(a.append(nil))
+	ref := e.suite.proposalRef(a.encoded())
 	if e.proposals[string(ref)] == nil {
 		if err := e.roomForProposal(c.sender); err != nil {
 			return nil, err

@@ -27,8 +27,8 @@ func decodeGroupContext(r *reader) groupContext {
 	}
 }
 
-func (c *groupContext) append(b []byte) []byte {
-	b = appendU16(b, uint16(c.version))
+func (c *groupContext) encoded() []byte {
+	b := appendU16(nil, uint16(c.version))
 	b = appendU16(b, uint16(c.suite))
 	b = appendVec(b, c.groupID)
 	b = appendU64(b, c.epoch)

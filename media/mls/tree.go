@@ -80,10 +80,9 @@ func (t *tree) clone() *tree {
 }
 
 // slots returns the number of leaves, blank ones included.
-func (t *tree) slots() uint32        { return uint32(len(t.nodes)+1) / 2 }
-func (t *tree) root() nodeIndex      { return rootOf(t.slots()) }
-func (t *tree) members() int         { return t.census.count(censusMembers) }
-func (t *tree) at(x nodeIndex) *node { return t.nodes[x] }
+func (t *tree) slots() uint32   { return uint32(len(t.nodes)+1) / 2 }
+func (t *tree) root() nodeIndex { return rootOf(t.slots()) }
+func (t *tree) members() int    { return t.census.count(censusMembers) }
 
 // leaf returns the leaf at i, or nil for one that is blank or outside the tree.
 func (t *tree) leaf(i LeafIndex) *LeafNode {
@@ -290,13 +289,13 @@ func parseTree(s *Suite, nodes []*node) (*tree, error) {
 	return t, nil
 }
 
-// append encodes the tree as decodeTree reads it.
-func (t *tree) append(b []byte) []byte {
+// encoded returns the tree as decodeTree reads it.
+func (t *tree) encoded() []byte {
 	end := len(t.nodes)
 	for end > 0 && t.nodes[end-1] == nil {
 		end--
 	}
-	return appendList(b, t.nodes[:end], func(b []byte, n *node) []byte {
+	return appendList(nil, t.nodes[:end], func(b []byte, n *node) []byte {
 		switch {
 		case n == nil:
 			return append(b, 0)

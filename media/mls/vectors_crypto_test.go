@@ -152,7 +152,7 @@ func vectorProposalRef(t *testing.T, s *Suite, c refVector) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	equalHex(t, "ProposalRef", s.proposalRef(a.append(nil)), c.Output)
+	equalHex(t, "ProposalRef", s.proposalRef(a.encoded()), c.Output)
 }
 
 func vectorPathSecret(t *testing.T, s *Suite, c struct{ Generations []hexBytes }) {

@@ -41,7 +41,7 @@ func vectorWelcome(t *testing.T, s *Suite, c struct {
 	if err := verifyWithLabel(s, c.SignerPub, "GroupInfoTBS", info.tbs, info.signature); err != nil {
 		t.Error(err)
 	}
-	_, secrets := s.epoch(gs.joiner, s.zero(), info.context.append(nil))
+	_, secrets := s.epoch(gs.joiner, s.zero(), info.context.encoded())
 	if err := s.confirm(secrets, info.context.confirmed, info.confirmationTag); err != nil {
 		t.Error(err)
 	}
@@ -138,7 +138,7 @@ func vectorMessages(t *testing.T, _ *Suite, c messagesVector) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	equalHex(t, "tree", (&tree{nodes: nodes}).append(nil), c.Tree)
+	equalHex(t, "tree", (&tree{nodes: nodes}).encoded(), c.Tree)
 	gs, err := decodeAll(c.Secrets, decodeGroupSecrets)
 	if err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ func vectorKeySchedule(t *testing.T, s *Suite, c keyScheduleVector) {
 	init := secret(c.InitInit)
 	for i, e := range c.Epochs {
 		gc := groupContext{version: MLS10, suite: s.id, groupID: c.GroupID, epoch: uint64(i), treeHash: e.TreeHash, confirmed: e.Confirmed}
-		raw := gc.append(nil)
+		raw := gc.encoded()
 		equalHex(t, "GroupContext", raw, e.Context)
 		joiner := s.joinerSecret(init, secret(e.Commit), raw)
 		equalHex(t, "joiner_secret", joiner, e.Joiner)
@@ -98,7 +98,7 @@ func vectorTranscriptHashes(t *testing.T, s *Suite, c struct {
 	if err != nil {
 		t.Fatal(err)
 	}
-	equalHex(t, "AuthenticatedContent", a.append(nil), c.Content)
+	equalHex(t, "AuthenticatedContent", a.encoded(), c.Content)
 	equalHex(t, "confirmed_transcript_hash", s.confirmedHash(c.Before, a), c.Confirmed)
 	equalHex(t, "interim_transcript_hash", s.interimHash(c.Confirmed, a.confirmationTag), c.After)
 	if err := s.confirm(&epochSecrets{confirmation: secret(c.Key)}, c.Confirmed, a.confirmationTag); err != nil {
@@ -181,7 +181,7 @@ func (c *messageProtectionVector) group(t *testing.T, s *Suite, self LeafIndex) 
 	secrets := &epochSecrets{
 		encryption: append(secret(nil), c.Encryption...), senderData: secret(c.SenderData), membership: secret(c.Membership),
 	}
-	e := newEpoch(s, gc, gc.append(nil), tree, self, secrets, nil, &ownKeys{})
+	e := newEpoch(s, gc, gc.encoded(), tree, self, secrets, nil, &ownKeys{})
 	return &Group{cfg: Config{Suite: s, Signer: signerOf(t, s, c.SignaturePriv), Authenticator: anyone{}, Now: fixedNow}, cur: e}
 }
 

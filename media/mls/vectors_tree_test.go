@@ -25,7 +25,7 @@ func treeOf(t *testing.T, s *Suite, b []byte) *tree {
 			}
 		}
 	}
-	equalHex(t, "tree, encoded again", tr.append(nil), b)
+	equalHex(t, "tree, encoded again", tr.encoded(), b)
 	return tr
 }
 
@@ -57,9 +57,9 @@ func vectorTreeOperations(t *testing.T, s *Suite, c struct {
 	case ProposalPSK, ProposalReInit, ProposalExternalInit, ProposalGroupContextExtensions:
 		t.Fatalf("proposal %d", p.kind)
 	}
-	equalHex(t, "tree after", tr.append(nil), c.After)
+	equalHex(t, "tree after", tr.encoded(), c.After)
 	equalHex(t, "tree hash after", tr.hash(tr.root()), c.HashAfter)
-	equalHex(t, "the tree that was cloned", before.append(nil), c.Before)
+	equalHex(t, "the tree that was cloned", before.encoded(), c.Before)
 }
 
 func vectorTreeValidation(t *testing.T, s *Suite, c struct {
@@ -157,7 +157,7 @@ func vectorTreeKEM(t *testing.T, s *Suite, c treeKEMVector) {
 			if want == nil {
 				continue
 			}
-			got, err := c.keys(t, s, tr, k).openPath(t.Context(), tn.tree, p.Index, steps, path, nil, after.append(nil))
+			got, err := c.keys(t, s, tr, k).openPath(t.Context(), tn.tree, p.Index, steps, path, nil, after.encoded())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -195,7 +195,7 @@ func (c *treeKEMVector) ownPath(t *testing.T, s *Suite, tr *tree, gc *groupConte
 	}
 	after := *gc
 	after.treeHash = tn.tree.hash(tn.tree.root())
-	nodes, err := tn.tree.sealPath(t.Context(), made, nil, after.append(nil))
+	nodes, err := tn.tree.sealPath(t.Context(), made, nil, after.encoded())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func (c *treeKEMVector) ownPath(t *testing.T, s *Suite, tr *tree, gc *groupConte
 		if p.Index == from {
 			continue
 		}
-		got, err := c.keys(t, s, tr, i).openPath(t.Context(), tn2.tree, p.Index, steps, received, nil, after.append(nil))
+		got, err := c.keys(t, s, tr, i).openPath(t.Context(), tn2.tree, p.Index, steps, received, nil, after.encoded())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -33,7 +33,7 @@ func decodeGroupInfo(r *reader) *groupInfo {
 }
 
 func (g *groupInfo) encode() {
-	b := g.context.append(nil)
+	b := g.context.encoded()
 	b = appendExtensions(b, g.extensions)
 	b = appendVec(b, g.confirmationTag)
 	g.tbs = appendU32(b, uint32(g.signer))
@@ -47,7 +47,7 @@ func (g *groupInfo) append(b []byte) []byte {
 func (e *epoch) groupInfo(ctx context.Context, c *Config, withTree, withPub bool) (*groupInfo, error) {
 	g := &groupInfo{context: e.context, confirmationTag: e.confirmationTag, signer: e.self}
 	if withTree {
-		g.extensions = append(g.extensions, Extension{Type: ExtRatchetTree, Data: e.tree.append(nil)})
+		g.extensions = append(g.extensions, Extension{Type: ExtRatchetTree, Data: e.tree.encoded()})
 	}
 	if withPub {
 		k, err := e.suite.externalKey(e.secrets)
@@ -235,7 +235,7 @@ func (c *Config) join(ctx context.Context, w *welcome, ratchetTree []byte, b *Ke
 			return nil, err
 		}
 	}
-	raw := info.context.append(nil)
+	raw := info.context.encoded()
 	again, secrets := s.epoch(gs.joiner, psk, raw)
 	again.wipe()
 	if err := s.confirm(secrets, info.context.confirmed, info.confirmationTag); err != nil {
@@ -264,9 +264,9 @@ type lentKey struct{ HPKEKey }
 // Destroy leaves the key to its bundle.
 func (lentKey) Destroy() {}
 
-func (gs *groupSecrets) wipe() {
-	gs.joiner.wipe()
-	gs.path.wipe()
+func (g *groupSecrets) wipe() {
+	g.joiner.wipe()
+	g.path.wipe()
 }
 
 // openSecrets finds and opens the part of a Welcome for a bundle.
