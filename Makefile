@@ -63,9 +63,10 @@ lint: deps ui ## Formatting, go.mod, types of the page and linters
 	tsc --noEmit -p device/panel/ui
 	$(GOLANGCI) run
 
-TESTFLAGS ?=
+TESTFLAGS   ?=
+SCREENSHOTS ?= $(CURDIR)/out/screenshots
 test: deps ui ## All tests under the race detector, in random order and uncached
-	REQUIRE_BROWSER=1 go test -race -shuffle=on -count=1 -timeout 30m $(TESTFLAGS) ./...
+	REQUIRE_BROWSER=1 SCREENSHOTS='$(SCREENSHOTS)' go test -race -shuffle=on -count=1 -timeout 30m $(TESTFLAGS) ./...
 
 bench: deps ui ## Benchmarks, ten runs, for benchstat
 	@mkdir -p out

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime/debug"
 
 	"incamera/cmd/internal/supervise"
 	"incamera/device/panel"
@@ -20,10 +21,16 @@ import (
 	"incamera/media/studio"
 )
 
+// collectAt makes the collector run when the heap has grown by half. The media
+// path allocates nothing in the steady state, so this costs little, and a room
+// stays within its 150 MB.
+const collectAt = 50
+
 // wire joins the islands: it makes the parts of the daemon, in the order in
 // which they start, and opens nothing.
 func wire(c config, id *identity, log *slog.Logger) ([]supervise.Part, error) {
 	codec.BoundMemory()
+	debug.SetGCPercent(collectAt)
 	room := newRoomState()
 	hw, err := newHardware(c, log, room)
 	if err != nil {
@@ -35,7 +42,9 @@ func wire(c config, id *identity, log *slog.Logger) ([]supervise.Part, error) {
 	}
 	var stage *compose.Stage
 	if hw.surface != nil {
-		if stage, err = compose.New(hw.surface, compose.English); err != nil {
+		words := compose.English
+		words.Unverified = "not attested" // as the panel says
+		if stage, err = compose.New(hw.surface, words); err != nil {
 			return nil, err
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"incamera/device/panel/browsertest"
 )
 
 // faults checks what a person would stumble over: content beyond the screen,
@@ -172,21 +174,9 @@ var sizes = []struct {
 	width, height int64
 }{{"wall", 1280, 800}, {"phone", 390, 844}, {"small", 360, 640}, {"table", 1920, 1200}}
 
-// pictures returns the folder for pictures of the screens.
-func pictures(t *testing.T) string {
-	folder := os.Getenv("SCREENSHOTS")
-	if folder == "" {
-		return t.TempDir()
-	}
-	if err := os.MkdirAll(folder, 0o750); err != nil {
-		t.Fatal(err)
-	}
-	return folder
-}
-
 // TestScreens shows every screen in every language and size.
 func TestScreens(t *testing.T) {
-	b, folder := open(t), pictures(t)
+	b, folder := browsertest.Open(t), browsertest.Pictures(t)
 	room := newBox(t)
 	url := room.serve(t).URL
 	languages := strings.Fields(os.Getenv("PANEL_LANGUAGES"))
@@ -194,29 +184,29 @@ func TestScreens(t *testing.T) {
 		languages = []string{"en", "fr", "de", "pl"}
 	}
 	for _, lang := range languages {
-		b.t = t
-		b.run(chromedp.Navigate(url + "/?lang=" + lang))
-		b.until(`document.querySelector('[data-screen]') && document.documentElement.lang === "` + lang + `"`)
+		b.T = t
+		b.Run(chromedp.Navigate(url + "/?lang=" + lang))
+		b.Until(`document.querySelector('[data-screen]') && document.documentElement.lang === "` + lang + `"`)
 		for _, sc := range scenes {
 			t.Run(lang+"/"+sc.name, func(t *testing.T) {
-				b.t = t
+				b.T = t
 				room.srv.Publish(calm)
-				b.until(fmt.Sprintf(onScreen, "idle"))
-				b.size(sizes[0].width, sizes[0].height)
+				b.Until(fmt.Sprintf(onScreen, "idle"))
+				b.Size(sizes[0].width, sizes[0].height)
 				room.srv.Publish(sc.say)
 				for _, selector := range sc.touch {
-					b.touch(selector)
+					b.Touch(selector)
 				}
-				b.until(sc.wait)
+				b.Until(sc.wait)
 				for _, s := range sizes {
-					b.size(s.width, s.height)
-					for _, f := range eval[[]string](b, faults) {
+					b.Size(s.width, s.height)
+					for _, f := range browsertest.Eval[[]string](b, faults) {
 						t.Errorf("%s: %s", s.name, f)
 					}
-					b.shoot(folder, sc.name+"-"+s.name+"-"+lang)
+					b.Shoot(folder, sc.name+"-"+s.name+"-"+lang)
 				}
-				eval[bool](b, `(() => { const e = document.querySelector('[data-action="trouble-close"], [data-action="sheet-close"]'); if (e) e.click(); return !!e })()`)
-				for _, c := range b.heard() {
+				browsertest.Eval[bool](b, `(() => { const e = document.querySelector('[data-action="trouble-close"], [data-action="sheet-close"]'); if (e) e.click(); return !!e })()`)
+				for _, c := range b.Heard() {
 					t.Error(c)
 				}
 			})
@@ -226,11 +216,11 @@ func TestScreens(t *testing.T) {
 
 // TestTouches drives a call as people do.
 func TestTouches(t *testing.T) {
-	b := open(t)
+	b := browsertest.Open(t)
 	room := newBox(t)
 	room.srv.Publish(calm)
-	b.size(1280, 800)
-	b.run(chromedp.Navigate(room.serve(t).URL + "/?lang=en"))
+	b.Size(1280, 800)
+	b.Run(chromedp.Navigate(room.serve(t).URL + "/?lang=en"))
 	did := func(want ...string) {
 		t.Helper()
 		for deadline := time.Now().Add(10 * time.Second); ; {
@@ -247,76 +237,76 @@ func TestTouches(t *testing.T) {
 			<-time.After(10 * time.Millisecond)
 		}
 	}
-	b.touch(`[data-action="call-start"][data-room="curie"]`)
+	b.Touch(`[data-action="call-start"][data-room="curie"]`)
 	did("start curie")
-	b.until(fmt.Sprintf(onScreen, "outgoing"))
-	b.touch(`[data-action="call-leave"]`)
+	b.Until(fmt.Sprintf(onScreen, "outgoing"))
+	b.Touch(`[data-action="call-leave"]`)
 	did("leave c-1")
-	b.until(fmt.Sprintf(onScreen, "idle"))
+	b.Until(fmt.Sprintf(onScreen, "idle"))
 	room.srv.Publish(calling("Ringing", "Incoming"))
-	b.touch(`[data-action="call-decline"]`)
+	b.Touch(`[data-action="call-decline"]`)
 	did("decline c-1")
-	b.until(fmt.Sprintf(onScreen, "idle"))
+	b.Until(fmt.Sprintf(onScreen, "idle"))
 	room.srv.Publish(calling("Ringing", "Incoming"))
-	b.touch(`[data-action="call-answer"]`)
+	b.Touch(`[data-action="call-answer"]`)
 	did("answer c-1")
-	b.until(fmt.Sprintf(onScreen, "joining"))
+	b.Until(fmt.Sprintf(onScreen, "joining"))
 
 	room.srv.Publish(knocking(inCall))
-	b.until(`document.querySelector('[data-field="security-code"]')?.dataset.code === "` + strings.ReplaceAll(codeNow, " ", "") + `"`)
-	b.touch(`[data-action="lobby-admit"]`)
+	b.Until(`document.querySelector('[data-field="security-code"]')?.dataset.code === "` + strings.ReplaceAll(codeNow, " ", "") + `"`)
+	b.Touch(`[data-action="lobby-admit"]`)
 	did("admit w1 " + credential)
-	b.until(fmt.Sprintf(onScreen, "call"))
-	b.touch(`[data-action="audio-mute"]`)
+	b.Until(fmt.Sprintf(onScreen, "call"))
+	b.Touch(`[data-action="audio-mute"]`)
 	did("mute")
-	b.touch(`[data-action="audio-unmute"][data-silent="true"]`)
+	b.Touch(`[data-action="audio-unmute"][data-silent="true"]`)
 	did("unmute")
-	b.touch(`[data-action="volume-up"]`)
+	b.Touch(`[data-action="volume-up"]`)
 	did("step")
-	b.until(`document.querySelector('[data-field="volume"]')?.textContent === "60"`)
-	b.touch(`[data-action="camera-off"]`)
+	b.Until(`document.querySelector('[data-field="volume"]')?.textContent === "60"`)
+	b.Touch(`[data-action="camera-off"]`)
 	did("camera")
-	b.touch(`[data-action="camera-on"]`)
+	b.Touch(`[data-action="camera-on"]`)
 	did("camera")
-	b.touch(`[data-action="selfview-on"]`)
+	b.Touch(`[data-action="selfview-on"]`)
 	did("selfview")
-	b.touch(`[data-action="stage-layout"][data-layout="Grid"]`)
+	b.Touch(`[data-action="stage-layout"][data-layout="Grid"]`)
 	did("layout Grid")
-	b.until(`document.querySelector('[data-layout="Grid"]')?.getAttribute("aria-pressed") === "true"`)
-	b.touch(`[data-member="m1"]`)
-	b.touch(`[data-action="roster-remove"]`)
-	b.touch(`[data-action="roster-remove-confirm"]`)
+	b.Until(`document.querySelector('[data-layout="Grid"]')?.getAttribute("aria-pressed") === "true"`)
+	b.Touch(`[data-member="m1"]`)
+	b.Touch(`[data-action="roster-remove"]`)
+	b.Touch(`[data-action="roster-remove-confirm"]`)
 	did("remove m1 " + credential)
-	b.until(fmt.Sprintf(onScreen, "call"))
+	b.Until(fmt.Sprintf(onScreen, "call"))
 
 	room.fail(&Refusal{Reason: HardwareMuteActive})
-	b.touch(`[data-action="audio-mute"]`)
-	b.until(`document.querySelector('[data-reason="hardware_mute_active"]')`)
-	b.touch(`[data-action="trouble-close"]`)
+	b.Touch(`[data-action="audio-mute"]`)
+	b.Until(`document.querySelector('[data-reason="hardware_mute_active"]')`)
+	b.Touch(`[data-action="trouble-close"]`)
 	did("mute")
 	room.fail(nil)
 
 	gate := make(chan struct{})
 	room.hold(gate)
-	b.touch(`[data-action="audio-mute"]`)
-	b.until(`document.querySelector('[data-action="audio-mute"][aria-busy="true"]')`)
-	b.until(`document.querySelector('[data-field="waits"]')?.textContent !== ""`)
-	b.shoot(pictures(t), "waits-wall-en")
+	b.Touch(`[data-action="audio-mute"]`)
+	b.Until(`document.querySelector('[data-action="audio-mute"][aria-busy="true"]')`)
+	b.Until(`document.querySelector('[data-field="waits"]')?.textContent !== ""`)
+	b.Shoot(browsertest.Pictures(t), "waits-wall-en")
 	close(gate)
-	b.until(`document.querySelector('[data-action="audio-unmute"][aria-busy="false"]')`)
-	b.until(`document.querySelector('[data-field="waits"]')?.textContent === ""`)
+	b.Until(`document.querySelector('[data-action="audio-unmute"][aria-busy="false"]')`)
+	b.Until(`document.querySelector('[data-field="waits"]')?.textContent === ""`)
 	did("mute")
-	b.touch(`[data-action="call-leave"]`)
+	b.Touch(`[data-action="call-leave"]`)
 	did("leave c-1")
-	b.until(fmt.Sprintf(onScreen, "idle"))
-	for _, c := range b.heard() {
+	b.Until(fmt.Sprintf(onScreen, "idle"))
+	for _, c := range b.Heard() {
 		t.Error(c)
 	}
 }
 
 // TestStale takes the room away from under the page and gives it another.
 func TestStale(t *testing.T) {
-	b, folder := open(t), pictures(t)
+	b, folder := browsertest.Open(t), browsertest.Pictures(t)
 	room := newBox(t)
 	room.srv.Publish(inCall)
 	var handler atomic.Pointer[http.Handler]
@@ -324,25 +314,25 @@ func TestStale(t *testing.T) {
 	set(room.srv.Handler())
 	hs := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*handler.Load()).ServeHTTP(w, r) }))
 	defer hs.Close()
-	b.size(1280, 800)
-	b.run(chromedp.Navigate(hs.URL + "/?lang=en"))
-	b.until(fmt.Sprintf(onScreen, "call"))
+	b.Size(1280, 800)
+	b.Run(chromedp.Navigate(hs.URL + "/?lang=en"))
+	b.Until(fmt.Sprintf(onScreen, "call"))
 	set(http.NotFoundHandler())
 	room.srv.Close()
-	b.until(`document.querySelector('[data-screen="stale"]')`)
+	b.Until(`document.querySelector('[data-screen="stale"]')`)
 	for _, s := range sizes {
-		b.size(s.width, s.height)
-		for _, f := range eval[[]string](b, faults) {
+		b.Size(s.width, s.height)
+		for _, f := range browsertest.Eval[[]string](b, faults) {
 			t.Errorf("%s: %s", s.name, f)
 		}
-		b.shoot(folder, "stale-"+s.name+"-en")
+		b.Shoot(folder, "stale-"+s.name+"-en")
 	}
 	other := newBox(t)
 	other.srv.Publish(calm)
 	t.Cleanup(other.srv.Close)
 	set(other.srv.Handler())
-	b.until(fmt.Sprintf(onScreen, "idle") + ` && !document.querySelector('[data-screen="stale"]')`)
-	for _, c := range b.heard() {
+	b.Until(fmt.Sprintf(onScreen, "idle") + ` && !document.querySelector('[data-screen="stale"]')`)
+	for _, c := range b.Heard() {
 		if !strings.Contains(c, "WebSocket") && !strings.Contains(c, "404") { // what a lost room looks like
 			t.Error(c)
 		}

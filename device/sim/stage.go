@@ -49,6 +49,7 @@ func (d *Display) Handler(speaker *Duplex) http.Handler {
 			http.ServeFileFS(w, r, stageFiles, "stage/"+file)
 		})
 	}
+	mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	mux.HandleFunc("GET /watch", d.watch)
 	mux.HandleFunc("GET /listen", func(w http.ResponseWriter, r *http.Request) {
 		if speaker == nil {

@@ -162,17 +162,17 @@ func (m *meeting) useRelay(l line) {
 					m.log.Debug("a message of the log was dropped", "err", err)
 				}
 			}
-			if !m.post(func(o *owner) { m.relayed(o, event) }) {
+			if !m.post(func(*owner) { m.relayed(event) }) {
 				return
 			}
 		}
-		m.post(func(o *owner) { m.relayLost(o, conn) })
+		m.post(func(*owner) { m.relayLost(conn) })
 	})
 }
 
 // relayed takes what the relay says. It is a hint about who can be reached and
 // never about who is in.
-func (m *meeting) relayed(o *owner, event relay.Event) {
+func (m *meeting) relayed(event relay.Event) {
 	switch e := event.(type) {
 	case relay.Ordered:
 		m.seq = e.Seq + 1
@@ -320,7 +320,7 @@ func (m *meeting) removeAll() {
 }
 
 // relayLost drops the relay; tick looks for another.
-func (m *meeting) relayLost(_ *owner, conn *relay.Conn) {
+func (m *meeting) relayLost(conn *relay.Conn) {
 	if m.conn != conn {
 		return
 	}

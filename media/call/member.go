@@ -191,11 +191,14 @@ func (h *hearing) State(s peer.State) {
 			return
 		}
 		h.member.state = s
-		if s == peer.Connected {
+		switch s {
+		case peer.Connected:
 			h.member.lost = time.Time{}
 			m.engine.config.Media.KeyFrame(frame.Camera)
-		} else if s == peer.Lost {
+		case peer.Lost:
 			h.member.lost = time.Now()
+		case peer.Connecting, peer.Closed:
+			// tick begins a closed connection anew.
 		}
 	})
 }

@@ -126,12 +126,11 @@ func (e *Engine) ringAt(ctx context.Context, room Room, to relay.Invitation) err
 	case answer.Accepted:
 		return nil
 	}
-	if answer.Reason == signal.Busy {
-		return ErrOtherBusy
-	} else if answer.Reason == signal.NoAnswer {
-		return ErrNoAnswer
+	why, ok := map[signal.Reason]error{signal.Busy: ErrOtherBusy, signal.NoAnswer: ErrNoAnswer}[answer.Reason]
+	if !ok {
+		why = ErrDeclined
 	}
-	return ErrDeclined
+	return why
 }
 
 // A waiting room has knocked. It belongs to the owner.

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package panel
+// Package browsertest gives tests a page in Debian's Chromium, and what the
+// page complains about.
+package browsertest
 
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,9 +24,9 @@ import (
 	"incamera/device/panel/ui"
 )
 
-// A browser is one page of Chromium, with what it complained about.
-type browser struct {
-	t   testing.TB
+// A Browser is one page of Chromium, with what it complained about.
+type Browser struct {
+	T   testing.TB // may be replaced by that of a subtest
 	ctx context.Context
 
 	mu         sync.Mutex
@@ -32,13 +35,13 @@ type browser struct {
 
 const chromium = "/usr/bin/chromium"
 
-// open starts Chromium with a profile of its own.
-func open(t *testing.T) *browser {
+// Open starts Chromium with a profile of its own.
+func Open(t *testing.T) *Browser {
 	t.Helper()
 	missing := ""
 	if _, err := exec.LookPath(chromium); err != nil {
 		missing = chromium + " is not installed"
-	} else if newPage(ui.Files()).files["/app.js"].text == nil {
+	} else if _, err := fs.Stat(ui.Files(), "app.js"); err != nil {
 		missing = "the page is not bundled: run make ui"
 	}
 	if missing != "" {
@@ -58,13 +61,13 @@ func open(t *testing.T) *browser {
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
-	b := &browser{t: t, ctx: ctx}
-	b.run(chromedp.Func(b.prepare))
+	b := &Browser{T: t, ctx: ctx}
+	b.Run(chromedp.Func(b.prepare))
 	return b
 }
 
 // prepare listens for complaints and asks for less motion.
-func (b *browser) prepare(ctx context.Context, target *chromedp.Target) error {
+func (b *Browser) prepare(ctx context.Context, target *chromedp.Target) error {
 	go func() {
 		for e, err := range cdp.Events(b.ctx, target, runtime.ExceptionThrown) {
 			if err == nil {
@@ -97,14 +100,14 @@ func (b *browser) prepare(ctx context.Context, target *chromedp.Target) error {
 	return err
 }
 
-func (b *browser) complain(text string) {
+func (b *Browser) complain(text string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.complaints = append(b.complaints, text)
 }
 
-// heard returns what the browser complained about, and forgets it.
-func (b *browser) heard() []string {
+// Heard returns what the browser complained about, and forgets it.
+func (b *Browser) Heard() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	out := b.complaints
@@ -112,57 +115,74 @@ func (b *browser) heard() []string {
 	return out
 }
 
-func (b *browser) run(actions ...chromedp.Action[chromedp.Void]) {
-	b.t.Helper()
+// Run carries out actions of chromedp.
+func (b *Browser) Run(actions ...chromedp.Action[chromedp.Void]) {
+	b.T.Helper()
 	if err := chromedp.Do(b.ctx, actions...); err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 }
 
-// eval runs a script and returns what it is.
-func eval[T any](b *browser, script string) T {
-	b.t.Helper()
+// Eval runs a script and returns what it is.
+func Eval[T any](b *Browser, script string) T {
+	b.T.Helper()
 	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](script))
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	return v
 }
 
-// until polls a script until it is true.
-func (b *browser) until(script string) {
-	b.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !eval[bool](b, "!!("+script+")"); {
+// Until polls a script until it is true.
+func (b *Browser) Until(script string) {
+	b.T.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !Eval[bool](b, "!!("+script+")"); {
 		if time.Now().After(deadline) {
-			b.t.Fatalf("never true: %s; the page says\n%s\nand complains %q", script, eval[string](b, `document.body.innerText`), b.heard())
+			b.T.Fatalf("never true: %s; the page says\n%s\nand complains %q", script, Eval[string](b, `document.body.innerText`), b.Heard())
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-b.ctx.Done():
-			b.t.Fatal(b.ctx.Err())
+			b.T.Fatal(b.ctx.Err())
 		}
 	}
 }
 
-func (b *browser) touch(selector string) {
-	b.t.Helper()
-	b.until(fmt.Sprintf("document.querySelector(%q)", selector))
-	b.run(chromedp.Click(chromedp.CSS(selector)))
+// Touch waits for an element and clicks it.
+func (b *Browser) Touch(selector string) {
+	b.T.Helper()
+	b.Until(fmt.Sprintf("document.querySelector(%q)", selector))
+	b.Run(chromedp.Click(chromedp.CSS(selector)))
 }
 
-func (b *browser) size(width, height int64) {
-	b.t.Helper()
-	b.run(chromedp.EmulateViewport(width, height))
+// Size sets the size of the page in pixels.
+func (b *Browser) Size(width, height int64) {
+	b.T.Helper()
+	b.Run(chromedp.EmulateViewport(width, height))
 }
 
-// shoot stores a picture of the page.
-func (b *browser) shoot(folder, name string) {
-	b.t.Helper()
+// Shoot stores a picture of the page as name.png in the folder.
+func (b *Browser) Shoot(folder, name string) {
+	b.T.Helper()
 	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
 	if err == nil {
 		err = os.WriteFile(filepath.Join(folder, name+".png"), png, 0o600)
 	}
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
+}
+
+// Pictures returns the folder for pictures of the screens: SCREENSHOTS, or one
+// that goes with the test.
+func Pictures(t *testing.T) string {
+	t.Helper()
+	folder := os.Getenv("SCREENSHOTS")
+	if folder == "" {
+		return t.TempDir()
+	}
+	if err := os.MkdirAll(folder, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	return folder
 }
