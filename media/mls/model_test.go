@@ -17,7 +17,7 @@ import (
 func TestModel(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // a schedule, no secret
+	r := rand.New(rand.NewPCG(seed, seed))
 	s := suiteOf(t, X25519AES128GCMSHA256Ed25519)
 	groups := newGroup(t, s, 2) // who is in, in no order
 	outside := []*Group{}

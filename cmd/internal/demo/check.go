@@ -31,7 +31,7 @@ type Figures struct {
 
 // A Side is what one room saw and used in the long call.
 type Side struct {
-	Sent         Sent       `json:"sent"`
+	Sent         Sent       `json:"sent"`  // while the account of the stages ran
 	Stage        sim.Report `json:"stage"` // of the other room's pictures
 	HeardScore   float64    `json:"heard_score"`
 	HeardOther   bool       `json:"heard_other"` // the other room's voice is in what the loudspeaker played
@@ -40,11 +40,16 @@ type Side struct {
 	ResidentMiB  float64    `json:"resident_mib"`
 	Epoch        float64    `json:"epoch"`
 	Unhealthy    []string   `json:"conditions"`
-	InOrderShare float64    `json:"in_order_share"` // pictures seen in order, of all that the camera took meanwhile
+	InOrderShare float64    `json:"in_order_share"` // pictures seen in order, of those that the other room sent meanwhile
+	NotSent      uint64     `json:"not_sent"`       // pictures that its camera took and it left out, for its processor or the network
 }
 
 // Sent is what a room sent in the call.
 type Sent struct{ Frames, KeyFrames, Packets, NoKey uint64 }
+
+func (s Sent) since(before Sent) Sent {
+	return Sent{s.Frames - before.Frames, s.KeyFrames - before.KeyFrames, s.Packets - before.Packets, s.NoKey - before.NoKey}
+}
 
 const (
 	shortCalls = 4                // for the distribution of the time to the first picture
@@ -197,8 +202,11 @@ func HangUp(ctx context.Context, leaver, other *Controller) error {
 
 // measure lets the call run and reads what both rooms saw.
 func measure(ctx context.Context, rooms []*Room, panels []*Controller, f *Figures) error {
-	before := make([]usage, len(rooms))
+	before, sent := make([]usage, len(rooms)), make([]Sent, len(rooms))
 	for i, r := range rooms {
+		if err := r.get(ctx, "/sent", &sent[i]); err != nil {
+			return err
+		}
 		// The account of the long call begins once it is up.
 		if err := r.Expect(ctx, rooms[1-i].Name); err != nil {
 			return err
@@ -229,14 +237,24 @@ func measure(ctx context.Context, rooms []*Room, panels []*Controller, f *Figure
 		if err := r.get(ctx, "/sent", &side.Sent); err != nil {
 			return err
 		}
-		if taken := side.Stage.Last - side.Stage.First + 1; side.Stage.Frames > 0 {
-			side.InOrderShare = float64(side.Stage.Frames-side.Stage.Backwards) / float64(taken)
-		}
+		side.Sent = side.Sent.since(sent[i])
 		side.Epoch, _ = panels[i].Value("Call/Epoch").(float64)
 		if conditions, ok := panels[i].Value("Diagnostics/Conditions").(map[string]any); ok {
 			for name := range conditions {
 				side.Unhealthy = append(side.Unhealthy, name)
 			}
+		}
+	}
+	for i, r := range rooms {
+		side, from := f.Rooms[r.Name], f.Rooms[rooms[1-i].Name].Sent.Frames
+		if side.Stage.Frames == 0 || from == 0 {
+			continue
+		}
+		// The last ones sent may still be on their way, so one more may also
+		// have been seen than counted as sent.
+		side.InOrderShare = min(float64(side.Stage.Frames-side.Stage.Backwards)/float64(from), 1)
+		if taken := uint64(side.Stage.Last - side.Stage.First + 1); taken > from {
+			side.NotSent = taken - from
 		}
 	}
 	f.Code, f.Suite = panels[0].Text("Call/SecurityCode/Code"), panels[0].Text("Call/Suite")

@@ -181,7 +181,7 @@ func Pictures(t *testing.T) string {
 	if folder == "" {
 		return t.TempDir()
 	}
-	if err := os.MkdirAll(folder, 0o750); err != nil {
+	if err := os.MkdirAll(folder, 0o750); err != nil { //nolint:gosec // who runs the tests names the folder
 		t.Fatal(err)
 	}
 	return folder
