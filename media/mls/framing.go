@@ -101,13 +101,16 @@ func (c *framedContent) decodeBody(r *reader) {
 	}
 }
 
-func (c *framedContent) append(b []byte) []byte {
+// appendHead appends all but the body.
+func (c *framedContent) appendHead(b []byte) []byte {
 	b = appendVec(b, c.groupID)
 	b = appendU64(b, c.epoch)
 	b = c.sender.append(b)
 	b = appendVec(b, c.aad)
-	return append(append(b, byte(c.kind)), c.body...)
+	return append(b, byte(c.kind))
 }
+
+func (c *framedContent) append(b []byte) []byte { return append(c.appendHead(b), c.body...) }
 
 // An authContent is AuthenticatedContent of Section 6: content with what
 // FramedContentAuthData holds.
@@ -147,24 +150,22 @@ func (a *authContent) encoded() []byte {
 	return a.appendAuth(a.content.append(b))
 }
 
-// signed is FramedContentTBS (Section 6.1). Those who know the group sign its
-// context, too.
-func (a *authContent) signed(groupContext []byte) []byte {
-	b := make([]byte, 0, 64+len(a.content.groupID)+len(a.content.aad)+len(a.content.body)+len(groupContext))
-	b = appendU16(b, uint16(MLS10))
-	b = appendU16(b, uint16(a.wire))
-	b = a.content.append(b)
+// signed is FramedContentTBS (Section 6.1) in parts. Those who know the group
+// sign its context, too.
+func (a *authContent) signed(groupContext []byte) [][]byte {
+	head := appendU16(appendU16(make([]byte, 0, 64+len(a.content.aad)), uint16(MLS10)), uint16(a.wire))
+	parts := [][]byte{a.content.appendHead(head), a.content.body}
 	if k := a.content.sender.kind; k == senderMember || k == senderNewMemberCommit {
-		b = append(b, groupContext...)
+		parts = append(parts, groupContext)
 	}
-	return b
+	return parts
 }
 
 const labelContent = "FramedContentTBS"
 
 // sign signs the content under the context of the epoch it is sent in.
 func (a *authContent) sign(ctx context.Context, k Signer, groupContext []byte) error {
-	sig, err := signWithLabel(ctx, k, labelContent, a.signed(groupContext))
+	sig, err := signWithLabel(ctx, k, labelContent, a.signed(groupContext)...)
 	if err != nil {
 		return err
 	}
@@ -174,7 +175,11 @@ func (a *authContent) sign(ctx context.Context, k Signer, groupContext []byte) e
 
 // verify checks the content's signature.
 func (a *authContent) verify(s *Suite, public, groupContext []byte) error {
-	return verifyWithLabel(s, public, labelContent, a.signed(groupContext), a.signature)
+	v, err := newVerifier(s.scheme, public)
+	if err != nil {
+		return err
+	}
+	return v.verify(labelContent, a.signature, a.signed(groupContext)...)
 }
 
 // A message is MLSMessage of Section 6, of which one pointer is set.

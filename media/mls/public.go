@@ -2,7 +2,10 @@
 
 package mls
 
-import "crypto/hmac"
+import (
+	"crypto/hmac"
+	"slices"
+)
 
 // A publicMessage is PublicMessage of Section 6.2: signed, and from a member
 // with a tag that only members can make, but not encrypted.
@@ -30,7 +33,7 @@ func (m *publicMessage) append(b []byte) []byte {
 
 // membershipTag is the MAC over AuthenticatedContentTBM (Section 6.2).
 func (s *Suite) membershipTag(e *epochSecrets, a *authContent, groupContext []byte) []byte {
-	return s.mac(e.membership, a.appendAuth(a.signed(groupContext)))
+	return s.mac(e.membership, a.appendAuth(slices.Concat(a.signed(groupContext)...)))
 }
 
 // sealPublic frames signed content as an MLSMessage.

@@ -11,6 +11,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // A SignatureScheme is a signature algorithm by its number in TLS 1.3.
@@ -152,15 +153,18 @@ func newVerifier(scheme SignatureScheme, public []byte) (*verifier, error) {
 	return &verifier{scheme: scheme, ec: key}, nil
 }
 
-// verify checks what signWithLabel made (Section 5.1.2).
-func (v *verifier) verify(label string, content, signature []byte) error {
-	tbs := signContent(label, content)
+// verify checks what signWithLabel made of the parts of a content (Section
+// 5.1.2). For ECDSA it copies nothing: a commit may be large.
+func (v *verifier) verify(label string, signature []byte, content ...[]byte) error {
 	ok := false
 	if v.ed != nil {
-		ok = ed25519.Verify(v.ed, tbs, signature)
+		ok = ed25519.Verify(v.ed, signContent(label, content...), signature)
 	} else {
 		d := schemeHash(v.scheme).New()
-		d.Write(tbs)
+		d.Write(signHead(label, content))
+		for _, p := range content {
+			d.Write(p)
+		}
 		ok = ecdsa.VerifyASN1(v.ec, d.Sum(nil), signature)
 	}
 	if !ok {
@@ -169,18 +173,26 @@ func (v *verifier) verify(label string, content, signature []byte) error {
 	return nil
 }
 
-func signContent(label string, content []byte) []byte {
-	b := make([]byte, 0, 16+len(label)+len(content))
-	b = appendVec(b, "MLS 1.0 "+label)
-	return appendVec(b, content)
+// signHead is SignContent up to the content itself.
+func signHead(label string, content [][]byte) []byte {
+	n := 0
+	for _, p := range content {
+		n += len(p)
+	}
+	return appendSize(appendVec(make([]byte, 0, 16+len(label)), "MLS 1.0 "+label), n)
+}
+
+// signContent is SignContent of Section 5.1.2.
+func signContent(label string, content ...[]byte) []byte {
+	return slices.Concat(append([][]byte{signHead(label, content)}, content...)...)
 }
 
 // signWithLabel is SignWithLabel of Section 5.1.2.
-func signWithLabel(ctx context.Context, k Signer, label string, content []byte) ([]byte, error) {
+func signWithLabel(ctx context.Context, k Signer, label string, content ...[]byte) ([]byte, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, fmt.Errorf("mls: sign %s: %w", label, err)
 	}
-	sig, err := k.Sign(ctx, signContent(label, content))
+	sig, err := k.Sign(ctx, signContent(label, content...))
 	if err != nil {
 		return nil, fmt.Errorf("mls: sign %s: %w", label, err)
 	}
@@ -196,5 +208,5 @@ func verifyWithLabel(s *Suite, public []byte, label string, content, signature [
 	if err != nil {
 		return err
 	}
-	return v.verify(label, content, signature)
+	return v.verify(label, signature, content)
 }

@@ -8,9 +8,8 @@ package mls
 
 // confirmedHash covers a commit, up to its signature.
 func (s *Suite) confirmedHash(interim []byte, a *authContent) []byte {
-	b := appendU16(nil, uint16(a.wire))
-	b = a.content.append(b)
-	return s.digest(interim, appendVec(b, a.signature))
+	head := a.content.appendHead(appendU16(nil, uint16(a.wire)))
+	return s.digest(interim, head, a.content.body, appendVec(nil, a.signature))
 }
 
 // interimHash covers the confirmation tag, too.
