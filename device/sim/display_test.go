@@ -85,12 +85,16 @@ func TestPresentAllocatesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	Stamp{Number: 1}.Write(d.Next())
-	if got := testing.AllocsPerRun(10, func() {
-		if _, err := d.Present(d.Next()); err != nil {
-			t.Fatal(err)
-		}
-	}); got != 0 {
-		t.Errorf("Present allocates %v times", got)
+	least := 1.0
+	for range 10 { // other goroutines of the process count, too: the least is ours
+		least = min(least, testing.AllocsPerRun(10, func() {
+			if _, err := d.Present(d.Next()); err != nil {
+				t.Fatal(err)
+			}
+		}))
+	}
+	if least != 0 {
+		t.Errorf("Present allocates %v times", least)
 	}
 }
 

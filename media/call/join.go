@@ -401,6 +401,11 @@ func (m *meeting) takeOver(ctx context.Context, takers []Relay, rooms []relay.Ro
 		if err == nil {
 			return l, nil
 		}
+		if errors.Is(err, relay.ErrNotFound) {
+			// It is there and has not opened the meeting yet. To go past it
+			// would split the meeting in two.
+			return line{}, err
+		}
 	}
 	return line{}, err
 }
