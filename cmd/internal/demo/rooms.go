@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -84,19 +85,24 @@ func (r *Room) IssueFor(other *Room) error {
 	return r.site.Issue(filepath.Join(other.Dir, "identity"), other.Name, net.IPv4(127, 0, 0, 1))
 }
 
-// freeAddr returns a loopback address with the port, or another free one if
-// that is taken.
+// freeAddr returns a loopback address with the port, or with another free one
+// if that is 0 or taken. The room opens it later, so it is one that the kernel
+// gives to nobody who asks for any port: those begin at 32768.
 func freeAddr(ctx context.Context, port int) (string, error) {
 	var listen net.ListenConfig
-	ln, err := listen.Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
-	if err != nil && port != 0 {
-		ln, err = listen.Listen(ctx, "tcp", "127.0.0.1:0")
+	var err error
+	for range 100 {
+		if port == 0 {
+			port = 20000 + rand.IntN(12000)
+		}
+		var ln net.Listener
+		if ln, err = listen.Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			addr := ln.Addr().String()
+			return addr, ln.Close()
+		}
+		port = 0
 	}
-	if err != nil {
-		return "", err
-	}
-	addr := ln.Addr().String()
-	return addr, ln.Close()
+	return "", err
 }
 
 func (r *Room) configure(o Options, all []*Room) error {
