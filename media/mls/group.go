@@ -100,7 +100,7 @@ type epoch struct {
 // newEpoch puts an epoch together and moves the encryption secret into its
 // tree.
 func newEpoch(s *Suite, c *groupContext, raw []byte, t *tree, self LeafIndex, secrets *epochSecrets, tag []byte, own *ownKeys) *epoch {
-	return &epoch{
+	e := &epoch{
 		messageState: messageState{
 			suite: s, context: c, contextRaw: raw, tree: t,
 			messages:   newSecretTree(s, t.slots(), secrets.encryption),
@@ -109,6 +109,8 @@ func newEpoch(s *Suite, c *groupContext, raw []byte, t *tree, self LeafIndex, se
 		self: self, interim: s.interimHash(c.confirmed, tag), confirmationTag: tag,
 		secrets: secrets, own: own, proposals: map[string]*cachedProposal{},
 	}
+	secrets.encryption = nil // the tree outlives the other secrets, for late messages
+	return e
 }
 
 // wipe ends an epoch that never became the group's.

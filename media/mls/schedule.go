@@ -40,7 +40,7 @@ func (c *groupContext) encoded() []byte {
 // epochSecrets is what the key schedule gives an epoch (Section 8, table 4).
 type epochSecrets struct {
 	senderData    secret
-	encryption    secret // wiped once the secret tree has it
+	encryption    secret // nil once the secret tree has it
 	exporter      secret
 	external      secret
 	confirmation  secret
