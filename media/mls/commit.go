@@ -32,7 +32,7 @@ func decodeCommit(r *reader) *commit {
 	return c
 }
 
-func (c *commit) append(b []byte) []byte {
+func (c *commit) append(b []byte) []byte { //nolint:unparam // the form of all encoders here
 	b = appendList(b, c.proposals, func(b []byte, p *Proposal) []byte {
 		if p.ref != nil {
 			return appendVec(append(b, 2), p.ref)

@@ -93,7 +93,7 @@ func freeAddr(ctx context.Context, port int) (string, error) {
 	var err error
 	for range 100 {
 		if port == 0 {
-			port = 20000 + rand.IntN(12000)
+			port = 20000 + rand.IntN(12000) //nolint:gosec // a port, no secret
 		}
 		var ln net.Listener
 		if ln, err = listen.Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
