@@ -86,7 +86,7 @@ func commitAll(tb testing.TB, by *Group, others []*Group, p ...Proposal) *Pendin
 	return c
 }
 
-func applyCommit(tb testing.TB, g *Group, msg []byte) {
+func applyCommit(tb testing.TB, g *Group, msg []byte) Diff {
 	tb.Helper()
 	s, err := g.Stage(tb.Context(), msg)
 	if err != nil {
@@ -95,6 +95,7 @@ func applyCommit(tb testing.TB, g *Group, msg []byte) {
 	if err := s.Apply(); err != nil {
 		tb.Fatal(err)
 	}
+	return s.Diff()
 }
 
 // newGroup makes a group of n members, all added by the first in one commit.
