@@ -3,7 +3,6 @@
 package mls
 
 import (
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -524,18 +523,4 @@ func TestSuiteNumberIsConfiguration(t *testing.T) {
 	if _, err := s.WithID(1); err == nil {
 		t.Error("an assigned number was taken")
 	}
-}
-
-// slowKey is an HPKEKey that fails, or waits for its context.
-type slowKey struct {
-	HPKEKey
-	err error
-}
-
-func (k slowKey) Open(ctx context.Context, _ *Suite, _, _, _ []byte) ([]byte, error) {
-	if k.err != nil {
-		return nil, k.err
-	}
-	<-ctx.Done()
-	return nil, context.Cause(ctx)
 }
