@@ -5,9 +5,7 @@ package mls
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"testing"
-	"time"
 )
 
 // TestModel drives a group through a random schedule of additions, removals,
@@ -15,9 +13,7 @@ import (
 // each epoch all members agree on its secrets and its members; who is out can
 // neither follow nor open what is said.
 func TestModel(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, seed))
+	r := modelSeed(t)
 	s := suiteOf(t, X25519AES128GCMSHA256Ed25519)
 	groups := newGroup(t, s, 2) // who is in, in no order
 	outside := []*Group{}
