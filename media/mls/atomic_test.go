@@ -354,6 +354,39 @@ func TestGenerationIsSpentBySealing(t *testing.T) {
 	}
 }
 
+// TestPastEpochGivesUpItsKeys: after Apply the leaf key of the epoch before is
+// gone, and so are its secrets and handshake ratchets.
+func TestPastEpochGivesUpItsKeys(t *testing.T) {
+	g := newGroup(t, suiteOf(t, 1), 3)
+	msg, _, err := g[0].Propose(t.Context(), Remove(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g[1].ReceiveProposal(t.Context(), msg); err != nil { // derives a ratchet
+		t.Fatal(err)
+	}
+	_, own, err := g[1].Propose(t.Context(), Update())
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := g[1].cur
+	keys := []HPKEKey{old.own.leaf, old.proposals[string(own)].key}
+	ratchet := old.messages.ratchets[0][handshakeRatchet].secret
+	skip := old.secrets.init
+	commitAll(t, g[0], nil)
+	commitAll(t, g[1], nil)
+	for i, k := range keys {
+		if _, err := k.Open(t.Context(), g[1].Suite(), nil, nil, nil); !errors.Is(err, errDestroyed) {
+			t.Errorf("key %d: %v", i, err)
+		}
+	}
+	for _, s := range []secret{ratchet, skip} {
+		if slices.ContainsFunc(s, func(b byte) bool { return b != 0 }) {
+			t.Error("a secret of the past epoch is still there")
+		}
+	}
+}
+
 func TestDestroyedGroupRefuses(t *testing.T) {
 	g := newGroup(t, suiteOf(t, 1), 2)
 	secrets, ratchets := g[0].cur.secrets, g[0].cur.messages

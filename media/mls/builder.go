@@ -3,6 +3,7 @@
 package mls
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -147,6 +148,9 @@ func (b *builder) renew(ctx context.Context, t *transition, key HPKEKey) (*newPa
 		old := t.tree.leaf(self)
 		if old == nil {
 			return nil, nil, fmt.Errorf("mls: the committer has no leaf")
+		}
+		if bytes.Equal(old.encryptionKey, leaf.encryptionKey) {
+			return nil, nil, invalid("7.3", "a commit keeps its encryption key")
 		}
 		t.diff.replaced(self, old, leaf)
 	}

@@ -4,6 +4,7 @@ package mls
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"testing"
 )
@@ -72,6 +73,17 @@ func TestContextExtensionsJudgeAddedMembers(t *testing.T) { // Section 12.1.7
 		t.Error("the extension did not arrive")
 	}
 	_, err = first.Commit(t.Context(), []Proposal{Add(unable.pkg)})
+	refused(t, err, "11.1")
+	plain := newBundle(t, testConfig(t, s, "plain"))
+	mixed := newGroup(t, s, 2) // only the committer knows the extension
+	mixed[0].cfg.Extensions = c.Extensions
+	commitAll(t, mixed[0], mixed[1:])
+	for _, l := range [][]Extension{{{Type: special}}, {RequiredCapabilities{Extensions: []ExtensionType{special}}.Extension()}} {
+		if _, err := mixed[0].Commit(t.Context(), []Proposal{SetExtensions(l)}); !errors.Is(err, ErrInvalid) {
+			t.Errorf("an extension that another member lacks: %v", err)
+		}
+	}
+	_, err = first.Commit(t.Context(), []Proposal{Add(plain.pkg)})
 	refused(t, err, "11.1")
 	commitAll(t, first, []*Group{second}, SetExtensions(nil)) // replaces: nothing is required any more
 	commitAll(t, first, []*Group{second}, Add(unable.pkg))
@@ -146,6 +158,19 @@ func TestPathKeysAreNew(t *testing.T) { // Section 12.4.2
 	if _, err := g[1].Stage(t.Context(), forge(t, g[0], c)); !errors.Is(err, ErrRefused) {
 		t.Errorf("a leaf with another signature: %v", err)
 	}
+	c = fresh() // one that keeps its encryption key
+	l = *c.path.leaf
+	l.encryptionKey, l.key = old.leaf(0).encryptionKey, nil
+	if err := l.sign(t.Context(), g[0].cfg.Signer, g[0].ID(), 0); err != nil {
+		t.Fatal(err)
+	}
+	c.path.leaf = &l
+	refusesCommit(t, g[1], forge(t, g[0], c), "7.3")
+	kept := g[0].cfg.NewKey
+	g[0].cfg.NewKey = func(context.Context, *Suite) (HPKEKey, error) { return lentKey{g[0].cur.own.leaf}, nil }
+	_, err = g[0].Commit(t.Context(), nil)
+	refused(t, err, "7.3")
+	g[0].cfg.NewKey = kept
 	c = fresh() // one of the wrong source
 	l = *c.path.leaf
 	l.source = sourceUpdate
@@ -245,6 +270,36 @@ func TestWelcomeTreeIsVerifiedFirst(t *testing.T) { // Section 12.4.3.1
 	}
 }
 
+// TestParentRules has a row for each rule that a parent node of a Welcome's tree
+// can break.
+func TestParentRules(t *testing.T) { // Section 12.4.3.1
+	s := suiteOf(t, 1)
+	g := warmGroup(t, s, 4)
+	commitAll(t, g[0], g[1:], Remove(3))
+	good := g[0].cur.tree
+	if err := good.checkParent(3); err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func(*tree, *parentNode){
+		"key of a leaf":      func(tr *tree, p *parentNode) { p.encryptionKey = tr.leaf(2).encryptionKey },
+		"key of a parent":    func(tr *tree, p *parentNode) { p.encryptionKey = tr.nodes[1].encryptionKey() },
+		"blank unmerged":     func(_ *tree, p *parentNode) { p.unmerged = []LeafIndex{3} },
+		"unmerged elsewhere": func(_ *tree, p *parentNode) { p.unmerged = []LeafIndex{9} },
+		"merged below":       func(_ *tree, p *parentNode) { p.unmerged = []LeafIndex{1} }, // node 1 says nothing of it
+	} {
+		t.Run(what, func(t *testing.T) {
+			bad := good.clone()
+			p := *good.nodes[3].parent
+			change(bad, &p)
+			bad.set(3, &node{parent: &p})
+			refused(t, bad.checkParent(3), "12.4.3.1")
+			if err := bad.verify(g[0].cur.context, anyone{}); !errors.Is(err, ErrInvalid) {
+				t.Errorf("verify: %v", err)
+			}
+		})
+	}
+}
+
 func TestPathSecretOfAWelcomeMustMatchTheTree(t *testing.T) { // Section 12.4.3.1
 	s := suiteOf(t, 1)
 	g := newGroup(t, s, 4)
@@ -320,8 +375,15 @@ func TestExternalCommitRules(t *testing.T) { // Section 12.2
 	if err != nil {
 		t.Fatal(err)
 	}
+	msg, ref, err := g[2].Propose(t.Context(), Remove(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g[1].ReceiveProposal(t.Context(), msg); err != nil {
+		t.Fatal(err)
+	}
 	for what, change := range map[string]func(*commit){
-		"reference": func(c *commit) { c.proposals = append(c.proposals, &Proposal{ref: make([]byte, s.nh)}) },
+		"reference": func(c *commit) { c.proposals = append(c.proposals, &Proposal{ref: ref}) },
 		"no init":   func(c *commit) { c.proposals = nil },
 	} {
 		b := *a
@@ -331,10 +393,7 @@ func TestExternalCommitRules(t *testing.T) { // Section 12.2
 		if err := b.sign(t.Context(), c.Signer, g[0].cur.contextRaw); err != nil {
 			t.Fatal(err)
 		}
-		_, err := g[1].Stage(t.Context(), g[0].cur.sealPublic(&b))
-		if !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrUnknownProposal) {
-			t.Errorf("%s: %v", what, err)
-		}
+		t.Run(what, func(t *testing.T) { refusesCommit(t, g[1], g[0].cur.sealPublic(&b), "12.2") })
 	}
 	refusesCommit(t, g[1], forge(t, g[0], byValue(Proposal{kind: ProposalExternalInit, kemOutput: []byte("x")})), "12.2")
 }

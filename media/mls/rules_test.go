@@ -153,6 +153,19 @@ func TestX509Members(t *testing.T) { // Section 5.3
 	}
 }
 
+func TestCredentialTypesAreKnownToAll(t *testing.T) { // Section 7.3
+	s := suiteOf(t, 1)
+	g := newGroup(t, s, 2)
+	c := testConfig(t, s, "narrow")
+	narrow := newcomer(t, c, func(k *KeyPackage) { k.leaf.capabilities.Credentials = []CredentialType{BasicCredential} })
+	commitAll(t, g[0], g[1:], Add(narrow.pkg))
+	add := Add(newBundle(t, x509Config(t, s)).pkg)
+	refusesCommit(t, g[1], forge(t, g[0], byValue(add)), "7.3")
+	_, err := g[0].Commit(t.Context(), []Proposal{add})
+	refused(t, err, "7.3")
+	commitAll(t, g[0], g[1:], Remove(2), add) // without the one who does not know it
+}
+
 // choosy takes everyone but some.
 type choosy struct{ refuse string }
 

@@ -210,7 +210,8 @@ func (m *meeting) external(op, name string, by *Group) {
 	}
 	var former *Group
 	var list []Proposal
-	who, c := "", Config{}
+	var who string
+	var c Config
 	if op == "external" {
 		if len(m.in) >= 40 {
 			return
