@@ -493,3 +493,32 @@ func TestHardwareKeysInAGroup(t *testing.T) {
 		t.Error("a P-256 key for suite 1")
 	}
 }
+
+// TestStrippedSharedSecret finds a peer whose shared secret begins with a zero,
+// which a TPM leaves out, and expects it back.
+func TestStrippedSharedSecret(t *testing.T) {
+	priv, err := ecdh.P256().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1 << 16 {
+		peer, err := ecdh.P256().GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := priv.ECDH(peer.PublicKey())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want[0] != 0 {
+			continue
+		}
+		got, err := exchange{ctx: t.Context(), key: strippingKey{priv}, failed: new(error)}.ECDH(peer.PublicKey())
+		if err != nil {
+			t.Fatal(err)
+		}
+		equalHex(t, "shared secret", got, want)
+		return
+	}
+	t.Fatal("no shared secret begins with a zero")
+}
