@@ -108,15 +108,16 @@ var errLeft = errors.New("call: left")
 
 // Limits of time.
 const (
-	ringFor   = 45 * time.Second // a ring that nobody answers
-	lobbyFor  = 5 * time.Minute  // longer than a person takes to walk to a panel
-	resumeFor = 60 * time.Second // to find a meeting again: longer than any room takes to take it over
-	askFor    = 3 * time.Second  // for what a machine answers
-	lobbyFrom = 2 * time.Second  // a knock not answered by now waits for a person
-	byeFor    = time.Second      // to tell the others that this room leaves
-	goneFor   = 30 * time.Second // a lost member keeps its place: longer than a room takes to restart
-	recentFor = 10 * time.Minute // a member that was lost is let in again without a person
-	waitFor   = 10 * time.Minute // alone in a meeting whose other members were lost
+	ringFor   = 45 * time.Second       // a ring that nobody answers
+	lobbyFor  = 5 * time.Minute        // longer than a person takes to walk to a panel
+	resumeFor = 60 * time.Second       // to find a meeting again: longer than any room takes to take it over
+	askFor    = 3 * time.Second        // for what a machine answers
+	lobbyFrom = 2 * time.Second        // a knock not answered by now waits for a person
+	byeFor    = time.Second            // to tell the others that this room leaves
+	partFor   = 300 * time.Millisecond // to tell the relay, while a person waits
+	goneFor   = 30 * time.Second       // a lost member keeps its place: longer than a room takes to restart
+	recentFor = 10 * time.Minute       // a member that was lost is let in again without a person
+	waitFor   = 10 * time.Minute       // alone in a meeting whose other members were lost
 	tick      = 250 * time.Millisecond
 )
 

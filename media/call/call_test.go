@@ -9,6 +9,7 @@ import (
 
 	"incamera/media/call"
 	"incamera/media/call/calltest"
+	"incamera/media/relay"
 )
 
 // pair starts two rooms of one site.
@@ -258,4 +259,18 @@ func TestMutedSendsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	flows(t, b, a, 5)
+}
+
+// TestCallAfterCall calls more often than a relay holds meetings: whoever hangs
+// up leaves the relay, so nothing of a call that is over is in the way.
+func TestCallAfterCall(t *testing.T) {
+	a, b := pair(t)
+	for range relay.MaxMeetings + 2 {
+		a.Call(b)
+		if err := a.Leave(t.Context(), a.Status().CallID); err != nil {
+			t.Fatal(err)
+		}
+		a.AwaitState(call.Idle)
+		b.AwaitState(call.Idle)
+	}
 }

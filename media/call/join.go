@@ -198,6 +198,9 @@ func (m *meeting) present(room string, here bool) {
 // knocked lets a room in that this room invited, or that was lost lately and
 // still has its key. For any other a person decides.
 func (m *meeting) knocked(e relay.Knocked) {
+	if len(m.knocks) >= relay.MaxKnocks { // an honest relay passes no more on
+		return
+	}
 	who, err := e2ee.ParseCandidate(m.group(), e.KeyPackage)
 	if err != nil {
 		m.log.Warn("a knock was refused", "room", e.Room.Name, "err", err)

@@ -79,8 +79,9 @@ func (m *meeting) post(f func(o *owner)) bool {
 	}
 }
 
-// close ends every goroutine and connection of the meeting, and its keys.
-func (m *meeting) close() {
+// close ends every goroutine and connection of the meeting, and its keys. Who
+// leaves for good gives up its place at the relay, too.
+func (m *meeting) close(forGood bool) {
 	m.cancel(errLeft)
 	if m.session != nil {
 		m.session.Keyring().Close()
@@ -91,6 +92,11 @@ func (m *meeting) close() {
 	}
 	m.mail.use(nil)
 	if m.conn != nil {
+		if forGood { // or the meeting stays one of the few that a relay holds
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(m.ctx), partFor)
+			_ = m.conn.Leave(ctx) // a relay that is gone keeps no place
+			cancel()
+		}
 		_ = m.conn.Close() // the meeting is over
 	}
 	m.work.Wait()
@@ -148,6 +154,7 @@ func (m *meeting) observed(o *owner, e e2ee.Epoch) {
 		return
 	}
 	o.newCode(m, e)
+	m.evict(e)
 	for _, gone := range e.Removed {
 		if other := m.members[gone.Leaf]; other != nil {
 			m.recall(other)
@@ -188,6 +195,27 @@ func (m *meeting) observed(o *owner, e e2ee.Epoch) {
 		return
 	}
 	m.save(o)
+}
+
+// evict tells this room's own relay to serve removed rooms no longer: it cannot
+// see who is in. A room that came back in the same commit stays.
+func (m *meeting) evict(e e2ee.Epoch) {
+	conn := m.conn
+	if conn == nil || m.host.Room != m.engine.own.Room {
+		return
+	}
+	for _, gone := range e.Removed {
+		if slices.ContainsFunc(e.Members, func(in e2ee.Member) bool { return in.Name == gone.Name }) {
+			continue
+		}
+		m.begin(func(ctx context.Context) {
+			ctx, cancel := context.WithTimeout(ctx, askFor)
+			defer cancel()
+			if err := conn.Evict(ctx, relay.Room{Name: gone.Name, Site: gone.Site}); err != nil {
+				m.log.Debug("the relay had no such room", "room", gone.Name, "err", err)
+			}
+		})
+	}
 }
 
 // newCode strikes the present code out and notes why there will be another.

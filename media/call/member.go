@@ -17,6 +17,9 @@ import (
 const (
 	lostFor  = 3 * time.Second // a lost connection is made anew after this
 	offerFor = 8 * time.Second // a connection that is not made by now is begun again
+	// offerGap is the least time between two offers of a member: each costs a
+	// connection.
+	offerGap = time.Second
 )
 
 // A member is another room of the group: its connection and its media. It
@@ -124,7 +127,7 @@ func (other *member) signalled(m *meeting, said sdp) {
 				m.log.Warn("answer refused", "member", other.Name, "err", err)
 			}
 		})
-	case !said.Answer && other.Leaf < m.epoch.Self && !m.bye[other.Leaf]:
+	case !said.Answer && other.Leaf < m.epoch.Self && !m.bye[other.Leaf] && time.Since(other.begun) > offerGap:
 		other.open(m, said.Connection)
 		p := other.peer
 		if p == nil {

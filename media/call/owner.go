@@ -144,7 +144,7 @@ func (o *owner) fail(why error) {
 func (o *owner) finish(why error) {
 	if m := o.meeting; m != nil {
 		o.config.Media.End()
-		m.close()
+		m.close(true)
 		o.meeting = nil
 		if err := o.config.Memory.Clear(); err != nil {
 			o.config.Log.Error("the meeting is not forgotten", "err", err)
@@ -164,7 +164,7 @@ func (o *owner) shutDown(why error) {
 	}
 	if m := o.meeting; m != nil {
 		o.config.Media.End()
-		m.close()
+		m.close(false)
 	}
 	o.config.Log.Debug("engine ended", "err", why)
 }

@@ -60,8 +60,7 @@ func (e *Engine) Ring(ctx context.Context, in relay.Call) relay.Answer {
 	return relay.Answer{Reason: signal.NoAnswer}
 }
 
-// rung begins to ring. Only an idle room does; but a room that is already in
-// the meeting which it is called to, after a restart, say, has no need to.
+// rung begins to ring. Only an idle room does; any other is busy.
 func (o *owner) rung(r *ring) error {
 	if !o.move(onRing) {
 		return ErrBusy
