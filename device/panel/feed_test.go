@@ -256,9 +256,6 @@ func TestSlowReader(t *testing.T) {
 // TestBlockedWriter has a client that never reads: the session ends, and nothing
 // waits for it.
 func TestBlockedWriter(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits 10 s for a real socket")
-	}
 	b := newBox(t)
 	hs := b.serve(t)
 	var d net.Dialer

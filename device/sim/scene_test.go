@@ -4,18 +4,11 @@ package sim
 
 import (
 	"bytes"
-	"flag"
-	"fmt"
-	"image/png"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"incamera/media/frame"
 )
-
-var looks = flag.String("looks", "", "folder that gets pictures of some scenes as PNG, for people")
 
 func newScene(t testing.TB, room string, width, height int) *Scene {
 	t.Helper()
@@ -80,29 +73,6 @@ func TestDrawAllocatesNothing(t *testing.T) {
 	n := uint64(0)
 	if got := testing.AllocsPerRun(20, func() { s.Draw(p, n, 0); n++ }); got != 0 {
 		t.Errorf("Draw allocates %v times a picture", got)
-	}
-}
-
-// TestLooks writes pictures for people to judge: go test -run Looks -looks DIR.
-func TestLooks(t *testing.T) {
-	if *looks == "" {
-		t.Skip("no -looks DIR")
-	}
-	for _, room := range []string{"Vauban", "Curie", "Nobel", "Lyon 3"} {
-		s, p := newScene(t, room, 1280, 720), new(frame.Picture)
-		for _, n := range []uint64{0, 95} {
-			s.Draw(p, n, 0)
-			f, err := os.Create(filepath.Join(*looks, fmt.Sprintf("%s-%d.png", room, n)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := png.Encode(f, fullRange(new(frame.Picture), p).YCbCr()); err != nil {
-				t.Fatal(err)
-			}
-			if err := f.Close(); err != nil {
-				t.Fatal(err)
-			}
-		}
 	}
 }
 
