@@ -70,7 +70,7 @@ func (g *Group) Unprotect(ctx context.Context, msg []byte) (Application, error) 
 
 // stateOf returns what opens messages of an epoch.
 func (g *Group) stateOf(groupID []byte, epoch uint64) (*messageState, LeafIndex, error) {
-	if err := g.checkEpoch(groupID, epoch); err == nil {
+	if err := g.cur.context.checkEpoch(groupID, epoch); err == nil {
 		return &g.cur.messageState, g.cur.self, nil
 	} else if !bytes.Equal(groupID, g.cur.context.groupID) || epoch > g.cur.context.epoch {
 		return nil, 0, err
@@ -83,14 +83,15 @@ func (g *Group) stateOf(groupID []byte, epoch uint64) (*messageState, LeafIndex,
 	return nil, 0, ErrPastEpoch
 }
 
-// checkEpoch verifies that a message is for this group as it is now.
-func (g *Group) checkEpoch(groupID []byte, epoch uint64) error {
-	switch now := g.cur.context; {
-	case !bytes.Equal(groupID, now.groupID):
+// checkEpoch verifies that a message is for the group of the context, as it is
+// then.
+func (c *groupContext) checkEpoch(groupID []byte, epoch uint64) error {
+	switch {
+	case !bytes.Equal(groupID, c.groupID):
 		return ErrWrongGroup
-	case epoch < now.epoch:
+	case epoch < c.epoch:
 		return ErrPastEpoch
-	case epoch > now.epoch:
+	case epoch > c.epoch:
 		return ErrFutureEpoch
 	}
 	return nil

@@ -120,7 +120,7 @@ func (g *Group) openHandshake(msg []byte) (*authContent, func(), error) {
 	switch {
 	case m.public != nil:
 		c := &m.public.auth.content
-		if err := g.checkEpoch(c.groupID, c.epoch); err != nil {
+		if err := e.context.checkEpoch(c.groupID, c.epoch); err != nil {
 			return nil, nil, err
 		}
 		if c.sender == memberSender(e.self) {
@@ -128,7 +128,7 @@ func (g *Group) openHandshake(msg []byte) (*authContent, func(), error) {
 		}
 		a, err = e.openPublic(m.public)
 	case m.private != nil:
-		if err := g.checkEpoch(m.private.groupID, m.private.epoch); err != nil {
+		if err := e.context.checkEpoch(m.private.groupID, m.private.epoch); err != nil {
 			return nil, nil, err
 		}
 		if m.private.kind == contentApplication {

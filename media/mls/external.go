@@ -60,7 +60,11 @@ func (x *ExternalCommit) Discard() {
 // Proposals may be one [Remove], of the maker's former leaf, and pre-shared
 // keys; resumption ones are taken from former, the maker's former view of the
 // group, which may be nil. former stays as it is.
-func JoinExternal(ctx context.Context, c Config, groupInfo []byte, proposals []Proposal, former *Group) (*ExternalCommit, error) {
+//
+// pending are the messages of [SelfRemove] proposals that wait in the epoch.
+// Whoever hands out the GroupInfo hands them out, and all of them must be
+// committed. One of the maker's own former leaf takes the place of its Remove.
+func JoinExternal(ctx context.Context, c Config, groupInfo []byte, proposals []Proposal, former *Group, pending ...[]byte) (*ExternalCommit, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -98,16 +102,24 @@ func JoinExternal(ctx context.Context, c Config, groupInfo []byte, proposals []P
 	from := &epoch{
 		messageState: messageState{suite: c.Suite, context: info.context, contextRaw: raw, tree: t},
 		self:         noLeaf, interim: c.Suite.interimHash(info.context.confirmed, info.confirmationTag),
+		proposals: map[string]*cachedProposal{},
 	}
 	b := &builder{cfg: &c, from: from, sender: sender{kind: senderNewMemberCommit}, init: init}
 	if former != nil && former.cur != nil && bytes.Equal(former.ID(), info.context.groupID) {
 		b.resumption = former.resumption
 	}
 	b.propose(Proposal{kind: ProposalExternalInit, kemOutput: kemOutput})
+	leaving, err := from.keepPending(pending)
+	if err != nil {
+		return nil, err
+	}
 	for _, p := range proposals {
 		if p.ref != nil {
-			return nil, fmt.Errorf("mls: an external commit refers to no proposal")
+			return nil, fmt.Errorf("mls: an external commit refers to no proposal but those pending")
 		}
+		b.propose(p)
+	}
+	for _, p := range leaving {
 		b.propose(p)
 	}
 	a := &authContent{wire: wirePublic, content: framedContent{

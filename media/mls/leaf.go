@@ -264,7 +264,7 @@ func newLeaf(c *Config, source leafSource, encryptionKey []byte) (*LeafNode, err
 		extensions: slices.Clone(c.LeafExtensions),
 		capabilities: Capabilities{
 			Versions: []ProtocolVersion{MLS10}, Suites: []CipherSuite{c.Suite.id},
-			Credentials: []CredentialType{BasicCredential, X509Credential},
+			Credentials: []CredentialType{BasicCredential, X509Credential}, Proposals: []ProposalType{ProposalSelfRemove},
 		},
 	}
 	caps := &n.capabilities

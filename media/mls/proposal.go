@@ -29,8 +29,8 @@ func (t ProposalType) knownToAll() bool {
 }
 
 // A Proposal is one change of a group (Section 12.1). It is made by the
-// functions of this package: [Add], [Remove], [Update], [ExternalPSK],
-// [ResumptionPSK], [SetExtensions], or [ByReference].
+// functions of this package: [Add], [Remove], [Update], [SelfRemove],
+// [ExternalPSK], [ResumptionPSK], [SetExtensions], or [ByReference].
 type Proposal struct {
 	kind       ProposalType
 	add        *KeyPackage
@@ -139,6 +139,7 @@ func decodeProposal(r *reader) *Proposal {
 		p.kemOutput = r.vec(maxKey)
 	case ProposalGroupContextExtensions:
 		p.extensions = decodeExtensions(r)
+	case ProposalSelfRemove: // is empty
 	default:
 		r.unsupported("type of proposal")
 	}
@@ -167,6 +168,8 @@ func (p *Proposal) check(e *epoch, from sender) error {
 		return checkContextExtensions(e.suite, p.extensions)
 	case ProposalReInit:
 		return wrap(ErrUnsupported, "ReInit")
+	case ProposalSelfRemove:
+		return e.checkSelfRemove(from)
 	case ProposalExternalInit:
 		if from.kind != senderNewMemberCommit {
 			return invalid("12.1.6", "ExternalInit outside an external commit")
@@ -254,10 +257,13 @@ func (g *Group) Propose(ctx context.Context, p Proposal) (msg, ref []byte, err e
 	if err = p.check(e, from); err != nil {
 		return nil, nil, err
 	}
-	if err = e.roomForProposal(from); err != nil {
+	if err = e.roomForProposal(&p, from); err != nil {
 		return nil, nil, err
 	}
 	a := g.handshake(contentProposal, p.raw)
+	if p.kind == ProposalSelfRemove {
+		a.wire = wirePublic // for those who join by an external commit
+	}
 	if err = a.sign(ctx, g.cfg.Signer, e.contextRaw); err != nil {
 		return nil, nil, err
 	}
@@ -305,12 +311,15 @@ func (g *Group) ReceiveProposal(ctx context.Context, msg []byte) (*Proposed, err
 	if !allowed(c.proposal.kind, c.sender.kind) {
 		return nil, invalid("12.1.8", "proposal %d from a sender of type %d", c.proposal.kind, c.sender.kind)
 	}
+	if c.proposal.kind == ProposalSelfRemove && a.wire != wirePublic {
+		return nil, invalidDraft(sectionSelfRemove, "SelfRemove in a PrivateMessage")
+	}
 	if err := c.proposal.check(e, c.sender); err != nil {
 		return nil, err
 	}
 	ref := e.suite.proposalRef(a.encoded())
 	if e.proposals[string(ref)] == nil {
-		if err := e.roomForProposal(c.sender); err != nil {
+		if err := e.roomForProposal(c.proposal, c.sender); err != nil {
 			return nil, err
 		}
 		e.proposals[string(ref)] = &cachedProposal{proposal: c.proposal, sender: c.sender}
@@ -320,7 +329,12 @@ func (g *Group) ReceiveProposal(ctx context.Context, msg []byte) (*Proposed, err
 }
 
 // roomForProposal bounds how many proposals wait.
-func (e *epoch) roomForProposal(from sender) error {
+func (e *epoch) roomForProposal(p *Proposal, from sender) error {
+	if p.kind == ProposalSelfRemove {
+		if err := e.checkSelfRemoveAlone(from); err != nil {
+			return err
+		}
+	}
 	same := 0
 	for _, c := range e.proposals {
 		if c.sender == from {

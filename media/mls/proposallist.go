@@ -17,6 +17,14 @@ type resolved struct {
 	key     HPKEKey // of this member's own Update
 }
 
+// takesOut returns the leaf that a Remove or a SelfRemove blanks.
+func (p *resolved) takesOut() LeafIndex {
+	if p.kind == ProposalSelfRemove {
+		return p.sender.leaf()
+	}
+	return p.remove
+}
+
 // resolve finds the proposals that a commit lists.
 func (e *epoch) resolve(c *commit, committer sender) ([]resolved, error) {
 	out := make([]resolved, 0, len(c.proposals))
@@ -49,7 +57,10 @@ func (e *epoch) checkList(l []resolved, committer sender) error {
 	count := map[ProposalType]int{}
 	var psks []preSharedKeyID
 	for _, p := range l {
-		if external && !p.byValue {
+		if p.kind == ProposalSelfRemove && p.byValue {
+			return invalidDraft(sectionSelfRemove, "SelfRemove by value")
+		}
+		if external && !p.byValue && p.kind != ProposalSelfRemove {
 			return invalid("12.2", "an external commit refers to a proposal")
 		}
 		if !allowed(p.kind, p.sender.kind) {
@@ -68,14 +79,15 @@ func (e *epoch) checkList(l []resolved, committer sender) error {
 				return invalid("12.2", "two proposals for leaf %d", p.sender.leaf())
 			}
 			touched[p.sender.leaf()] = true
-		case ProposalRemove:
-			if committer == memberSender(p.remove) {
+		case ProposalRemove, ProposalSelfRemove:
+			leaf := p.takesOut()
+			if committer == memberSender(leaf) {
 				return invalid("12.2", "the committer removes itself")
 			}
-			if touched[p.remove] {
-				return invalid("12.2", "two proposals for leaf %d", p.remove)
+			if touched[leaf] {
+				return invalid("12.2", "two proposals for leaf %d", leaf)
 			}
-			touched[p.remove] = true
+			touched[leaf] = true
 		case ProposalPSK:
 			psks = append(psks, p.psk)
 		case ProposalAdd, ProposalReInit, ProposalExternalInit, ProposalGroupContextExtensions:
@@ -94,7 +106,7 @@ func (e *epoch) checkList(l []resolved, committer sender) error {
 func needsPath(l []resolved) bool {
 	for _, p := range l {
 		switch p.kind {
-		case ProposalUpdate, ProposalRemove, ProposalExternalInit, ProposalGroupContextExtensions:
+		case ProposalUpdate, ProposalRemove, ProposalSelfRemove, ProposalExternalInit, ProposalGroupContextExtensions:
 			return true
 		case ProposalAdd, ProposalPSK, ProposalReInit:
 		}
@@ -120,7 +132,7 @@ type transition struct {
 }
 
 // apply makes a new tree of a list that checkList took (Section 12.3):
-// GroupContextExtensions, Updates, Removes, Adds, then the rest.
+// GroupContextExtensions, Updates, SelfRemoves, Removes, Adds, then the rest.
 func (e *epoch) apply(l []resolved, committer sender) (*transition, error) {
 	t := &transition{from: e, tree: e.tree.clone(), extensions: e.context.extensions, list: l}
 	t.diff = Diff{Epoch: e.context.epoch + 1, External: committer.kind == senderNewMemberCommit}
@@ -130,7 +142,7 @@ func (e *epoch) apply(l []resolved, committer sender) (*transition, error) {
 	for _, p := range l {
 		t.diff.Proposals = append(t.diff.Proposals, p.kind)
 	}
-	for _, step := range []func(resolved) error{t.applyFirst, t.applyRemove, t.applyAdd} {
+	for _, step := range []func(resolved) error{t.applyFirst, t.applySelfRemove, t.applyRemove, t.applyAdd} {
 		for _, p := range l {
 			if err := step(p); err != nil {
 				return nil, err
@@ -167,7 +179,7 @@ func (t *transition) applyFirst(p resolved) error {
 		t.psks = append(t.psks, p.psk)
 	case ProposalExternalInit:
 		t.kemOutput = p.kemOutput
-	case ProposalAdd, ProposalRemove, ProposalReInit:
+	case ProposalAdd, ProposalRemove, ProposalSelfRemove, ProposalReInit:
 	}
 	return nil
 }
@@ -176,15 +188,20 @@ func (t *transition) applyRemove(p resolved) error {
 	if p.kind != ProposalRemove {
 		return nil
 	}
-	old := t.tree.leaf(p.remove)
+	return t.takeOut(p.remove)
+}
+
+// takeOut blanks the leaf of a member that leaves.
+func (t *transition) takeOut(i LeafIndex) error {
+	old := t.tree.leaf(i)
 	if old == nil {
-		return invalid("12.1.3", "Remove of leaf %d, which is blank", p.remove)
+		return invalid("12.1.3", "Remove of leaf %d, which is blank", i)
 	}
-	t.diff.Removed = append(t.diff.Removed, old.member(p.remove))
-	if p.remove == t.from.self {
+	t.diff.Removed = append(t.diff.Removed, old.member(i))
+	if i == t.from.self {
 		t.diff.SelfRemoved = true
 	}
-	t.tree.remove(p.remove)
+	t.tree.remove(i)
 	return nil
 }
 
