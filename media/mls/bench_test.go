@@ -3,65 +3,37 @@
 package mls
 
 import (
-	"crypto/hpke"
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 )
 
-// Benchmarks beside the bare cryptography of the same run: what they print as
-// "ratio" is the figure of the README. The bare operations run in turns with
-// the measured ones, so that both see the same machine.
+// Benchmarks beside the bare cryptography of the same run, for benchstat: what
+// they print as "ratio" is what TestFigures prints as a table. The bare
+// operations run in turns with the measured ones, so that both see the same
+// machine.
 
 func benchSuites() []CipherSuite {
 	return []CipherSuite{X25519AES128GCMSHA256Ed25519, P256AES128GCMSHA256P256, MLKEM768P256AES256GCMSHA384P256}
 }
 
-// beside runs op as the benchmark and bare after each op with the timer
+// beside runs op as the benchmark and its floor after each op with the timer
 // stopped, and reports how much longer op takes.
-func beside(b *testing.B, op, bare func()) {
+func beside(b *testing.B, op func(), f *floor) {
 	b.Helper()
 	b.ReportAllocs()
-	var ops, bares time.Duration
+	var ops, bare time.Duration
 	for b.Loop() {
 		start := time.Now()
 		op()
 		ops += time.Since(start)
 		b.StopTimer()
 		start = time.Now()
-		bare()
-		bares += time.Since(start)
+		f.run()
+		bare += time.Since(start)
 		b.StartTimer()
 	}
-	b.ReportMetric(float64(ops)/float64(bares), "ratio")
-}
-
-// seals returns the public keys to which the next commit of g seals.
-func seals(g *Group) []hpke.PublicKey {
-	var out []hpke.PublicKey
-	t := g.cur.tree
-	for _, step := range t.filteredPath(g.cur.self) {
-		for _, x := range t.recipients(step, nil) {
-			out = append(out, t.nodes[x].public())
-		}
-	}
-	return out
-}
-
-// bareSeals does what of a commit cannot be left out: its seals, bare.
-func bareSeals(b *testing.B, s *Suite, keys []hpke.PublicKey) {
-	b.Helper()
-	plain, info := make([]byte, s.nh), make([]byte, 200)
-	for _, k := range keys {
-		_, sender, err := hpke.NewSender(k, s.kdf, s.aead, info)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := sender.Seal(nil, plain); err != nil {
-			b.Fatal(err)
-		}
-	}
+	b.ReportMetric(float64(ops)/float64(bare), "ratio")
 }
 
 // flatGroup makes a group whose first member has just added all others, and
@@ -102,6 +74,64 @@ func warmGroup(tb testing.TB, s *Suite, n int) []*Group {
 	return groups
 }
 
+// chain makes a warm group in which each member was added by the one before it
+// and has committed, so that every parent node has keys. It calls visit at each
+// of the given sizes, ascending, with the last two members: at any time only
+// they exist, which makes large groups affordable.
+func chain(tb testing.TB, s *Suite, sizes []int, visit func(n int, before, last *Group, added joined)) {
+	tb.Helper()
+	before, err := Create(tb.Context(), testConfig(tb, s, "0"), []byte("group"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for n := 2; len(sizes) > 0; n++ {
+		j := newJoined(tb, before, fmt.Sprint(n-1))
+		last := j.join(tb)
+		if err := j.commit.Apply(); err != nil {
+			tb.Fatal(err)
+		}
+		if n == sizes[0] {
+			commitAll(tb, last, []*Group{before})
+			visit(n, before, last, j)
+			sizes = sizes[1:]
+		}
+		before.Destroy()
+		before = last
+	}
+}
+
+// A joined is a member to be added, with the commit that adds it.
+type joined struct {
+	cfg    Config
+	bundle *KeyPackageBundle
+	commit *Pending
+}
+
+func newJoined(tb testing.TB, by *Group, name string) joined {
+	tb.Helper()
+	s := by.Suite()
+	j := joined{cfg: testConfig(tb, s, name)}
+	j.bundle = newBundle(tb, j.cfg)
+	p, err := by.Commit(tb.Context(), []Proposal{Add(parsed(tb, j.bundle, s))})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	j.commit = p
+	return j
+}
+
+// join may be called any number of times: the keys stay the bundle's.
+func (j joined) join(tb testing.TB) *Group {
+	tb.Helper()
+	lent := *j.bundle
+	lent.initKey, lent.leafKey = lentKey{lent.initKey}, lentKey{lent.leafKey}
+	g, err := Join(tb.Context(), j.cfg, j.commit.Welcome, &lent)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return g
+}
+
 func BenchmarkCommitFlat(b *testing.B) {
 	for _, id := range benchSuites() {
 		for _, n := range []int{10, 100, 500} {
@@ -114,33 +144,33 @@ func BenchmarkCommitFlat(b *testing.B) {
 
 func BenchmarkCommitWarm(b *testing.B) {
 	for _, id := range benchSuites() {
-		for _, n := range []int{16, 64} {
-			s := suiteOf(b, id)
-			benchCommit(b, fmt.Sprintf("%v/%d", s, n), warmGroup(b, s, n)[0])
-		}
+		s := suiteOf(b, id)
+		chain(b, s, []int{16, 64}, func(n int, _, last *Group, _ joined) {
+			benchCommit(b, fmt.Sprintf("%v/%d", s, n), last)
+		})
 	}
 }
 
 func benchCommit(b *testing.B, name string, g *Group) {
 	b.Helper()
-	keys := seals(g)
+	p, err := g.Commit(b.Context(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	f := newFloor(b, g.Suite())
+	f.commit(g, p)
 	b.Run(name, func(b *testing.B) {
-		size := 0
 		beside(b, func() {
 			p, err := g.Commit(b.Context(), nil)
 			if err != nil {
 				b.Fatal(err)
 			}
-			size = len(p.Message)
 			p.Discard()
-		}, func() { bareSeals(b, g.Suite(), keys) })
-		b.ReportMetric(float64(len(keys)), "seals")
-		b.ReportMetric(float64(size), "bytes")
+		}, f)
+		b.ReportMetric(float64(len(p.Message)), "bytes")
 	})
 }
 
-// BenchmarkProcess is a commit received, beside the cryptography that it cannot
-// do without.
 func BenchmarkProcess(b *testing.B) {
 	for _, id := range benchSuites() {
 		for _, n := range []int{10, 100, 500} {
@@ -150,7 +180,8 @@ func BenchmarkProcess(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			bare := bareProcess(b, from, to, p.Message)
+			f := newFloor(b, s)
+			f.process(from, to, p)
 			b.Run(fmt.Sprintf("%v/%d", s, n), func(b *testing.B) {
 				beside(b, func() {
 					staged, err := to.Stage(b.Context(), p.Message)
@@ -158,147 +189,54 @@ func BenchmarkProcess(b *testing.B) {
 						b.Fatal(err)
 					}
 					staged.Discard()
-				}, bare)
+				}, f)
 			})
 		}
 	}
 }
 
-// bareProcess prepares the bare cryptography of a commit received: decrypted,
-// its bytes under the signature and in the transcript, the leaf's signature,
-// one path secret, the keys from there to the root, the announced ones parsed.
-func bareProcess(b *testing.B, from, to *Group, msg []byte) func() {
-	b.Helper()
-	s := to.Suite()
-	leaf := from.cur.tree.leaf(from.Self())
-	pub, err := s.publicKey(to.cur.own.leaf.Public())
-	if err != nil {
-		b.Fatal(err)
-	}
-	info := encryptInfo("UpdatePathNode", make([]byte, 200))
-	sealed, err := s.seal(pub, info, s.zero())
-	if err != nil {
-		b.Fatal(err)
-	}
-	steps := to.cur.tree.root().level() - commonAncestor(from.Self(), to.Self()).level() + 1
-	aead, err := s.open(make([]byte, s.nk))
-	if err != nil {
-		b.Fatal(err)
-	}
-	nonce := make([]byte, nn)
-	encrypted := aead.Seal(nil, nonce, msg, nil)
-	return func() {
-		if _, err := aead.Open(nil, nonce, encrypted, nil); err != nil {
-			b.Fatal(err)
-		}
-		_ = verifyWithLabel(s, leaf.signatureKey, labelContent, msg, leaf.signature) // not of msg: refused after the same work
-		s.digest(msg)
-		for range steps {
-			if _, err := s.publicKey(leaf.encryptionKey); err != nil {
-				b.Fatal(err)
-			}
-		}
-		if err := leaf.verify(s, from.ID(), from.Self()); err != nil {
-			b.Fatal(err)
-		}
-		if _, err := to.cur.own.leaf.Open(b.Context(), s, sealed.kemOutput, info, sealed.ciphertext); err != nil {
-			b.Fatal(err)
-		}
-		for range steps {
-			if _, err := s.deriveKey(s.zero()); err != nil {
-				b.Fatal(err)
-			}
-		}
-	}
-}
-
-// BenchmarkJoin is a Welcome received, beside one signature verified for each
-// leaf, the keys parsed, and the tree hashed.
 func BenchmarkJoin(b *testing.B) {
 	for _, id := range benchSuites() {
 		for _, n := range []int{10, 100, 500} {
 			s := suiteOf(b, id)
 			g, _ := flatGroup(b, s, n-1)
-			c := testConfig(b, s, "last")
-			bundle := newBundle(b, c)
-			p, err := g.Commit(b.Context(), []Proposal{Add(parsed(b, bundle, s))})
-			if err != nil {
-				b.Fatal(err)
-			}
-			welcome := p.Welcome
-			tree := p.staged.next.tree
+			j := newJoined(b, g, "last")
+			f := newFloor(b, s)
+			f.join(j.commit, j.bundle.KeyPackage())
 			b.Run(fmt.Sprintf("%v/%d", s, n), func(b *testing.B) {
-				beside(b, func() {
-					again := *bundle
-					again.initKey, again.leafKey = lentKey{again.initKey}, lentKey{again.leafKey}
-					if _, err := Join(b.Context(), c, welcome, &again); err != nil {
-						b.Fatal(err)
-					}
-				}, func() { bareJoin(b, s, tree) })
-				b.ReportMetric(float64(len(welcome)), "bytes")
+				beside(b, func() { j.join(b) }, f)
+				b.ReportMetric(float64(len(j.commit.Welcome)), "bytes")
 			})
 		}
 	}
 }
 
-func bareJoin(b *testing.B, s *Suite, t *tree) {
-	b.Helper()
-	for x, n := range t.nodes {
-		if n == nil {
-			s.digest(make([]byte, 200))
-			continue
-		}
-		if _, err := s.publicKey(n.encryptionKey()); err != nil {
-			b.Fatal(err)
-		}
-		if n.leaf != nil {
-			if err := n.leaf.verify(s, []byte("group"), nodeIndex(x).leaf()); err != nil {
-				b.Fatal(err)
-			}
-			s.digest(n.leaf.raw)
-		}
-	}
-}
-
-// BenchmarkApplication is a message of 1 KiB: sealed beside its signature,
-// opened beside its verification.
+// BenchmarkApplication is messages of 64 bytes, the size of a signal between
+// rooms.
 func BenchmarkApplication(b *testing.B) {
+	data := make([]byte, 64)
 	for _, id := range benchSuites() {
 		s := suiteOf(b, id)
 		g := newGroup(b, s, 2)
-		data := make([]byte, 1024)
-		signed := g[0].cur.content(contentApplication, appendVec(nil, data)).signed(g[0].cur.contextRaw)
-		content := slices.Concat(signed...)
-		sig, err := signWithLabel(b.Context(), g[0].cfg.Signer, labelContent, content)
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Run(fmt.Sprintf("%v/protect", s), func(b *testing.B) {
-			b.SetBytes(int64(len(data)))
-			beside(b, func() {
-				if _, err := g[0].Protect(b.Context(), nil, data); err != nil {
-					b.Fatal(err)
-				}
-			}, func() {
-				if _, err := signWithLabel(b.Context(), g[0].cfg.Signer, labelContent, content); err != nil {
-					b.Fatal(err)
-				}
-			})
-		})
-		b.Run(fmt.Sprintf("%v/unprotect", s), func(b *testing.B) {
-			b.SetBytes(int64(len(data)))
-			g := newGroup(b, s, 2) // its ratchets are at the start
-			var msg []byte
-			next := func() {
-				var err error
-				if msg, err = g[0].Protect(b.Context(), nil, data); err != nil {
-					b.Fatal(err)
-				}
+		protect := func() []byte {
+			msg, err := g[0].Protect(b.Context(), nil, data)
+			if err != nil {
+				b.Fatal(err)
 			}
-			next()
-			key := g[0].cfg.Signer.Public()
-			var bare time.Duration
-			var ops time.Duration
+			return msg
+		}
+		size := len(protect())
+		f := newFloor(b, s)
+		f.message(g[0], len(data), size, false)
+		b.Run(fmt.Sprintf("%v/protect", s), func(b *testing.B) {
+			beside(b, func() { protect() }, f)
+		})
+		f = newFloor(b, s)
+		f.message(g[0], len(data), size, true)
+		b.Run(fmt.Sprintf("%v/unprotect", s), func(b *testing.B) {
+			g = newGroup(b, s, 2) // its ratchets are at the start
+			msg := protect()
+			var ops, bare time.Duration
 			for b.Loop() {
 				start := time.Now()
 				if _, err := g[1].Unprotect(b.Context(), msg); err != nil {
@@ -306,10 +244,10 @@ func BenchmarkApplication(b *testing.B) {
 				}
 				ops += time.Since(start)
 				b.StopTimer()
-				next()
 				start = time.Now()
-				_ = verifyWithLabel(s, key, labelContent, content, sig) // of another group: refused after the same work
+				f.run()
 				bare += time.Since(start)
+				msg = protect()
 				b.StartTimer()
 			}
 			b.ReportMetric(float64(ops)/float64(bare), "ratio")
