@@ -46,6 +46,9 @@ func fingerprint(tb testing.TB, g *Group) string {
 	for _, b := range []secret{s.senderData, s.exporter, s.external, s.confirmation, s.membership, s.resumption, s.authenticator, s.init} {
 		put("secret", b)
 	}
+	for _, x := range slices.Sorted(maps.Keys(e.exports.nodes)) {
+		put(fmt.Sprint("export ", x), e.exports.nodes[x])
+	}
 	put("leaf", e.own.leaf.Public())
 	for _, x := range slices.Sorted(maps.Keys(e.own.path)) {
 		put(fmt.Sprint("key ", x), e.own.path[x].PublicKey().Bytes())
@@ -403,13 +406,14 @@ func TestDestroyedGroupRefuses(t *testing.T) {
 		t.Errorf("the leaf key: %v", err)
 	}
 	for what, op := range map[string]func() error{
-		"Commit":    func() error { _, err := g[0].Commit(t.Context(), nil); return err },
-		"Stage":     func() error { _, err := g[0].Stage(t.Context(), nil); return err },
-		"Protect":   func() error { _, err := g[0].Protect(t.Context(), nil, nil); return err },
-		"Unprotect": func() error { _, err := g[0].Unprotect(t.Context(), nil); return err },
-		"Propose":   func() error { _, _, err := g[0].Propose(t.Context(), Update()); return err },
-		"GroupInfo": func() error { _, err := g[0].GroupInfo(t.Context()); return err },
-		"Export":    func() error { _, err := g[0].Export("x", nil, 32); return err },
+		"Commit":     func() error { _, err := g[0].Commit(t.Context(), nil); return err },
+		"Stage":      func() error { _, err := g[0].Stage(t.Context(), nil); return err },
+		"Protect":    func() error { _, err := g[0].Protect(t.Context(), nil, nil); return err },
+		"Unprotect":  func() error { _, err := g[0].Unprotect(t.Context(), nil); return err },
+		"Propose":    func() error { _, _, err := g[0].Propose(t.Context(), Update()); return err },
+		"GroupInfo":  func() error { _, err := g[0].GroupInfo(t.Context()); return err },
+		"Export":     func() error { _, err := g[0].Export("x", nil, 32); return err },
+		"SafeExport": func() error { _, err := g[0].SafeExport(1); return err },
 	} {
 		if err := op(); !errors.Is(err, ErrRemoved) {
 			t.Errorf("%s: %v", what, err)

@@ -45,6 +45,9 @@ var (
 	// ErrReplayed means that the message key of a message was used before, or
 	// given up because too many messages overtook it.
 	ErrReplayed = errors.New("mls: message key already used")
+	// ErrExported means that a component has had its secret of the epoch. The
+	// component keeps what it was given, or waits for the next epoch.
+	ErrExported = errors.New("mls: secret of the component already exported")
 )
 
 func malformed(format string, a ...any) error {

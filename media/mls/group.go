@@ -93,12 +93,13 @@ type epoch struct {
 	interim         []byte
 	confirmationTag []byte
 	secrets         *epochSecrets
+	exports         seedTree // of the safe exporter
 	own             *ownKeys
 	proposals       map[string]*cachedProposal // by reference
 }
 
-// newEpoch puts an epoch together and moves the encryption secret into its
-// tree.
+// newEpoch puts an epoch together and moves the secrets of the two trees into
+// them.
 func newEpoch(s *Suite, c *groupContext, raw []byte, t *tree, self LeafIndex, secrets *epochSecrets, tag []byte, own *ownKeys) *epoch {
 	e := &epoch{
 		messageState: messageState{
@@ -107,15 +108,17 @@ func newEpoch(s *Suite, c *groupContext, raw []byte, t *tree, self LeafIndex, se
 			senderData: secrets.senderData,
 		},
 		self: self, interim: s.interimHash(c.confirmed, tag), confirmationTag: tag,
-		secrets: secrets, own: own, proposals: map[string]*cachedProposal{},
+		secrets: secrets, exports: newExports(s, secrets.appExport), own: own, proposals: map[string]*cachedProposal{},
 	}
 	secrets.encryption = nil // the tree outlives the other secrets, for late messages
+	secrets.appExport = nil
 	return e
 }
 
 // wipe ends an epoch that never became the group's.
 func (e *epoch) wipe() {
 	e.messages.wipe()
+	e.exports.wipe()
 	e.secrets.wipe()
 }
 
@@ -227,6 +230,7 @@ func (g *Group) install(next *epoch) {
 	old.own = nil
 	kept := old.messageState
 	kept.senderData = slices.Clone(old.senderData)
+	old.exports.wipe()
 	old.secrets.wipe()
 	if next == nil {
 		kept.messages.wipe()
@@ -380,6 +384,8 @@ func (g *Group) ConfirmationTag() []byte {
 }
 
 // Export derives a secret for another protocol (MLS-Exporter, Section 8.5).
+// Until the epoch ends it can be derived again, also by whoever reads this
+// room's memory: [Group.SafeExport] is for secrets that must not.
 // The caller owns and wipes it. It returns an error for a length above 255
 // times the size of the hash.
 func (g *Group) Export(label string, context []byte, length int) ([]byte, error) {

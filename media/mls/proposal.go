@@ -116,6 +116,7 @@ func (p Proposal) encoded() Proposal {
 		b = appendVec(b, p.kemOutput)
 	case ProposalGroupContextExtensions:
 		b = appendExtensions(b, p.extensions)
+	case ProposalSelfRemove: // is empty
 	}
 	p.raw = b
 	return p
@@ -312,7 +313,7 @@ func (g *Group) ReceiveProposal(ctx context.Context, msg []byte) (*Proposed, err
 		return nil, invalid("12.1.8", "proposal %d from a sender of type %d", c.proposal.kind, c.sender.kind)
 	}
 	if c.proposal.kind == ProposalSelfRemove && a.wire != wirePublic {
-		return nil, invalidDraft(sectionSelfRemove, "SelfRemove in a PrivateMessage")
+		return nil, invalidSelfRemove("SelfRemove in a PrivateMessage")
 	}
 	if err := c.proposal.check(e, c.sender); err != nil {
 		return nil, err

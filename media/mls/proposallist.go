@@ -58,7 +58,7 @@ func (e *epoch) checkList(l []resolved, committer sender) error {
 	var psks []preSharedKeyID
 	for _, p := range l {
 		if p.kind == ProposalSelfRemove && p.byValue {
-			return invalidDraft(sectionSelfRemove, "SelfRemove by value")
+			return invalidSelfRemove("SelfRemove by value")
 		}
 		if external && !p.byValue && p.kind != ProposalSelfRemove {
 			return invalid("12.2", "an external commit refers to a proposal")

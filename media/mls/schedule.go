@@ -37,11 +37,13 @@ func (c *groupContext) encoded() []byte {
 	return appendExtensions(b, c.extensions)
 }
 
-// epochSecrets is what the key schedule gives an epoch (Section 8, table 4).
+// epochSecrets is what the key schedule gives an epoch (Section 8, table 4; for
+// appExport see safeexport.go).
 type epochSecrets struct {
 	senderData    secret
 	encryption    secret // nil once the secret tree has it
 	exporter      secret
+	appExport     secret // nil once the exporter tree has it
 	external      secret
 	confirmation  secret
 	membership    secret
@@ -71,6 +73,7 @@ func (s *Suite) epochFrom(epoch secret) *epochSecrets {
 		senderData:    s.deriveSecret(epoch, "sender data"),
 		encryption:    s.deriveSecret(epoch, "encryption"),
 		exporter:      s.deriveSecret(epoch, "exporter"),
+		appExport:     s.deriveSecret(epoch, appExportLabel),
 		external:      s.deriveSecret(epoch, "external"),
 		confirmation:  s.deriveSecret(epoch, "confirm"),
 		membership:    s.deriveSecret(epoch, "membership"),
@@ -81,7 +84,7 @@ func (s *Suite) epochFrom(epoch secret) *epochSecrets {
 }
 
 func (e *epochSecrets) wipe() {
-	for _, s := range []secret{e.senderData, e.encryption, e.exporter, e.external, e.confirmation, e.membership, e.resumption, e.authenticator, e.init} {
+	for _, s := range []secret{e.senderData, e.encryption, e.exporter, e.appExport, e.external, e.confirmation, e.membership, e.resumption, e.authenticator, e.init} {
 		s.wipe()
 	}
 }

@@ -41,34 +41,31 @@ type ratchet struct {
 	skipped []skippedKey // keys that messages overtook, ascending, at most maxSkipped
 }
 
-type secretTree struct {
-	suite    *Suite
-	root     nodeIndex
-	nodes    map[nodeIndex]secret // what has not been divided yet
-	ratchets map[LeafIndex]*[2]ratchet
+// A seedTree is a binary tree of secrets of which each is derived from the one
+// above it (Section 9). It keeps what the leaves that were not taken yet can be
+// derived from, and nothing from which one that was taken could (Section 9.2).
+type seedTree struct {
+	suite *Suite
+	root  nodeIndex
+	nodes map[nodeIndex]secret // what has not been divided yet
 }
 
-// newSecretTree takes over the encryption secret.
-func newSecretTree(s *Suite, slots uint32, encryption secret) *secretTree {
-	root := rootOf(slots)
-	return &secretTree{
-		suite: s, root: root, nodes: map[nodeIndex]secret{root: encryption}, ratchets: map[LeafIndex]*[2]ratchet{},
-	}
+// newSeedTree takes over the secret of the root.
+func newSeedTree(s *Suite, leaves uint32, seed secret) seedTree {
+	root := rootOf(leaves)
+	return seedTree{suite: s, root: root, nodes: map[nodeIndex]secret{root: seed}}
 }
 
-// at returns the ratchets of a leaf and a function that keeps them, for ones
-// that were only derived for now.
-func (t *secretTree) at(i LeafIndex) (*[2]ratchet, func()) {
-	if r := t.ratchets[i]; r != nil {
-		return r, func() {}
-	}
+// leaf derives the secret of a leaf, nil for one that was taken, and returns it
+// with a function that takes it.
+func (t *seedTree) leaf(i LeafIndex) (secret, func()) {
 	if !t.root.above(i) {
 		return nil, nil
 	}
 	x := i.node()
-	for t.nodes[x] == nil { // ends: an undivided node is above every leaf without ratchets
+	for t.nodes[x] == nil { // ends: an undivided node is above every leaf not taken
 		if x == t.root {
-			return nil, nil // the tree was wiped
+			return nil, nil
 		}
 		x = x.parent()
 	}
@@ -77,21 +74,59 @@ func (t *secretTree) at(i LeafIndex) (*[2]ratchet, func()) {
 	for !x.isLeaf() {
 		left := t.suite.expandWithLabel(s, "tree", []byte("left"), t.suite.nh)
 		right := t.suite.expandWithLabel(s, "tree", []byte("right"), t.suite.nh)
+		if x != from {
+			s.wipe()
+		}
 		if x.left().above(i) {
 			side[x.right()], s, x = right, left, x.left()
 		} else {
 			side[x.left()], s, x = left, right, x.right()
 		}
 	}
+	if x == from {
+		s = slices.Clone(s) // the caller's, like one that was derived
+	}
+	return s, func() {
+		t.nodes[from].wipe()
+		delete(t.nodes, from)
+		maps.Copy(t.nodes, side)
+	}
+}
+
+func (t *seedTree) wipe() {
+	for _, s := range t.nodes {
+		s.wipe()
+	}
+	clear(t.nodes)
+}
+
+type secretTree struct {
+	seedTree
+	ratchets map[LeafIndex]*[2]ratchet
+}
+
+// newSecretTree takes over the encryption secret.
+func newSecretTree(s *Suite, slots uint32, encryption secret) *secretTree {
+	return &secretTree{seedTree: newSeedTree(s, slots, encryption), ratchets: map[LeafIndex]*[2]ratchet{}}
+}
+
+// at returns the ratchets of a leaf and a function that keeps them, for ones
+// that were only derived for now.
+func (t *secretTree) at(i LeafIndex) (*[2]ratchet, func()) {
+	if r := t.ratchets[i]; r != nil {
+		return r, func() {}
+	}
+	s, take := t.leaf(i)
+	if s == nil {
+		return nil, nil // beyond the tree, or the tree was wiped
+	}
+	defer s.wipe()
 	r := &[2]ratchet{
 		handshakeRatchet:   {secret: t.suite.expandWithLabel(s, "handshake", nil, t.suite.nh)},
 		applicationRatchet: {secret: t.suite.expandWithLabel(s, "application", nil, t.suite.nh)},
 	}
 	return r, func() {
-		s.wipe()
-		t.nodes[from].wipe()
-		delete(t.nodes, from)
-		maps.Copy(t.nodes, side)
+		take()
 		t.ratchets[i] = r
 	}
 }
@@ -192,13 +227,10 @@ func (r *ratchet) wipe() {
 }
 
 func (t *secretTree) wipe() {
-	for _, s := range t.nodes {
-		s.wipe()
-	}
+	t.seedTree.wipe()
 	for _, r := range t.ratchets {
 		r[handshakeRatchet].wipe()
 		r[applicationRatchet].wipe()
 	}
-	clear(t.nodes)
 	clear(t.ratchets)
 }

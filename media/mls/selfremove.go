@@ -21,20 +21,18 @@ const ProposalSelfRemove ProposalType = 10
 // reference: any member, and any [JoinExternal] that is given the message.
 func SelfRemove() Proposal { return Proposal{kind: ProposalSelfRemove}.encoded() }
 
-const sectionSelfRemove = "6.3" // of the draft
-
 // checkSelfRemove validates a SelfRemove by itself: it is a member's, and the
 // group is capable of it.
 func (e *epoch) checkSelfRemove(from sender) error {
 	if from.kind != senderMember {
-		return invalidDraft(sectionSelfRemove, "SelfRemove from a sender of type %d", from.kind)
+		return invalidSelfRemove("SelfRemove from a sender of type %d", from.kind)
 	}
 	if e.tree.leaf(from.leaf()) == nil {
-		return invalidDraft(sectionSelfRemove, "SelfRemove of leaf %d, which is blank", from.leaf())
+		return invalidSelfRemove("SelfRemove of leaf %d, which is blank", from.leaf())
 	}
 	for i := range LeafIndex(e.tree.slots()) {
 		if n := e.tree.leaf(i); n != nil && !slices.Contains(n.capabilities.Proposals, ProposalSelfRemove) {
-			return invalidDraft(sectionSelfRemove, "SelfRemove in a group whose leaf %d does not list it", i)
+			return invalidSelfRemove("SelfRemove in a group whose leaf %d does not list it", i)
 		}
 	}
 	return nil
@@ -45,7 +43,7 @@ func (e *epoch) checkSelfRemove(from sender) error {
 func (e *epoch) checkSelfRemoveAlone(from sender) error {
 	for _, c := range e.proposals {
 		if c.sender == from && c.proposal.kind == ProposalSelfRemove {
-			return invalidDraft(sectionSelfRemove, "a second SelfRemove of leaf %d", from.leaf())
+			return invalidSelfRemove("a second SelfRemove of leaf %d", from.leaf())
 		}
 	}
 	return nil
@@ -74,7 +72,7 @@ func (e *epoch) keepPending(pending [][]byte) ([]Proposal, error) {
 			return nil, err
 		}
 		if m.public == nil || m.public.auth.content.kind != contentProposal || m.public.auth.content.proposal.kind != ProposalSelfRemove {
-			return nil, invalidDraft(sectionSelfRemove, "not a SelfRemove in a PublicMessage")
+			return nil, invalidSelfRemove("not a SelfRemove in a PublicMessage")
 		}
 		a := &m.public.auth
 		c := &a.content
@@ -101,7 +99,7 @@ func (e *epoch) keepPending(pending [][]byte) ([]Proposal, error) {
 	return out, nil
 }
 
-// invalidDraft cites the section of the draft whose rule is broken.
-func invalidDraft(section, format string, a ...any) error {
-	return fmt.Errorf("%w: %s (draft-ietf-mls-extensions-10, Section %s)", ErrInvalid, fmt.Sprintf(format, a...), section)
+// invalidSelfRemove cites the section of the draft.
+func invalidSelfRemove(format string, a ...any) error {
+	return fmt.Errorf("%w: %s (draft-ietf-mls-extensions-10, Section 6.3)", ErrInvalid, fmt.Sprintf(format, a...))
 }

@@ -54,7 +54,7 @@ func vectorTreeOperations(t *testing.T, s *Suite, c struct {
 		tr.update(c.Sender, p.update)
 	case ProposalRemove:
 		tr.remove(p.remove)
-	case ProposalPSK, ProposalReInit, ProposalExternalInit, ProposalGroupContextExtensions:
+	case ProposalPSK, ProposalReInit, ProposalExternalInit, ProposalGroupContextExtensions, ProposalSelfRemove:
 		t.Fatalf("proposal %d", p.kind)
 	}
 	equalHex(t, "tree after", tr.encoded(), c.After)
