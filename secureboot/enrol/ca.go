@@ -15,6 +15,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"incamera/secureboot/evidence"
 )
 
 const (
@@ -30,14 +32,9 @@ const (
 	issuingLife = 2 * 365 * 24 * time.Hour
 )
 
-// OIDs of what a room's certificate holds beside the usual.
-var (
-	// oidCMW is id-pe-cmw, the conceptual message wrapper of RFC 9999: the EAR.
-	oidCMW = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 35}
-	// oidIM is id-kp-imUri of RFC 9734, for the signers of MLS. Without a
-	// usage of its own the certificate of the leaf would serve for TLS, too.
-	oidIM = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 40}
-)
+// oidIM is id-kp-imUri of RFC 9734, for the signers of MLS. Without a usage of
+// its own the certificate of the leaf would serve for TLS, too.
+var oidIM = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 40}
 
 // A Site is the organisation that a CA speaks for.
 type Site struct {
@@ -176,11 +173,11 @@ func (a *Authority) Issue(g Grant, now time.Time) ([][]byte, error) {
 		return nil, fmt.Errorf("enrol: use %q", g.Use)
 	}
 	if g.Result != nil {
-		octets, err := asn1.Marshal(g.Result)
+		extension, err := evidence.Extension(g.Result)
 		if err != nil {
-			return nil, fmt.Errorf("enrol: %w", err)
+			return nil, err
 		}
-		t.ExtraExtensions = []pkix.Extension{{Id: oidCMW, Value: octets}}
+		t.ExtraExtensions = []pkix.Extension{extension}
 	}
 	cert, err := sign(t, a.issuing, g.Key, a.key)
 	if err != nil {
@@ -194,29 +191,6 @@ func (a *Authority) Issue(g Grant, now time.Time) ([][]byte, error) {
 		return nil, fmt.Errorf("enrol: own certificate: %w", err)
 	}
 	return [][]byte{cert.Raw, a.issuing.Raw}, nil
-}
-
-// ErrResult means that a certificate holds no EAR, or more than one.
-var ErrResult = errors.New("enrol: certificate without exactly one attestation result")
-
-// ResultOf returns the CMW in a room's certificate. Nothing is verified: the
-// certificate's chain and the EAR's signature are the caller's to check.
-func ResultOf(cert *x509.Certificate) ([]byte, error) {
-	var found []byte
-	for _, e := range cert.Extensions {
-		if !e.Id.Equal(oidCMW) {
-			continue
-		}
-		var octets []byte
-		if rest, err := asn1.Unmarshal(e.Value, &octets); found != nil || e.Critical || err != nil || len(rest) > 0 || len(octets) == 0 {
-			return nil, ErrResult
-		}
-		found = octets
-	}
-	if found == nil {
-		return nil, ErrResult
-	}
-	return found, nil
 }
 
 func sign(t, parent *x509.Certificate, pub crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {
