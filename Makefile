@@ -65,8 +65,11 @@ lint: deps ui ## Formatting, go.mod, types of the page and linters
 
 TESTFLAGS   ?=
 SCREENSHOTS ?= $(CURDIR)/out/screenshots
-test: deps ui ## All tests under the race detector, in random order and uncached
-	REQUIRE_BROWSER=1 SCREENSHOTS='$(SCREENSHOTS)' go test -race -shuffle=on -count=1 -timeout 30m $(TESTFLAGS) ./...
+test: deps ui ## All tests under the race detector, in random order and uncached, then the tables of vectors
+	@rm -rf out/vectors && mkdir -p out/vectors
+	failed=0; REQUIRE_BROWSER=1 SCREENSHOTS='$(SCREENSHOTS)' VECTOR_TABLES='$(CURDIR)/out/vectors' \
+	  go test -race -shuffle=on -count=1 -timeout 30m $(TESTFLAGS) ./... || failed=$$?; \
+	  find out/vectors -type f -exec cat {} +; exit $$failed
 
 bench: deps ui ## Benchmarks, ten runs, for benchstat
 	@mkdir -p out

@@ -10,18 +10,8 @@ import (
 	"crypto/mlkem"
 	"crypto/sha3"
 	"io"
-	"slices"
 	"testing"
 )
-
-func sortedKeys(m map[string]int) []string {
-	var out []string
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
-}
 
 func vectorDeserialization(t *testing.T, _ *Suite, c struct {
 	Header hexBytes `json:"vlbytes_header"`

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"testing"
 
 	"incamera/media/internal/vectortest"
@@ -77,22 +76,28 @@ func TestVectors(t *testing.T) {
 		{"pq/hpke-pq-test-vectors.json", each(vectorHPKE)},
 		{"pq/xwing-test-vectors.json", each(vectorXWing)},
 	}
-	var table strings.Builder
-	fmt.Fprintf(&table, "%-52s %5s %6s %7s  %s\n", "file", "cases", "passed", "skipped", "why")
+	var table vectortest.Table
 	for _, f := range files {
 		t.Run(f.name, func(t *testing.T) { runVectors(t, f, &table) })
 	}
-	t.Log("\n" + table.String())
+	table.Print(t, "media/mls")
 }
 
-func runVectors(t *testing.T, f vectorFile, table *strings.Builder) {
+func runVectors(t *testing.T, f vectorFile, table *vectortest.Table) {
 	t.Helper()
 	var cases []json.RawMessage
+	passed, reasons := 0, map[string]int{}
+	defer func() {
+		if t.Skipped() {
+			table.Absent(f.name)
+		} else {
+			table.Add(f.name, len(cases), passed, reasons)
+		}
+	}()
 	vectortest.LoadJSON(t, f.name, &cases)
 	if len(cases) == 0 {
 		t.Fatal("the file holds no case")
 	}
-	passed, reasons := 0, map[string]int{}
 	for i, raw := range cases {
 		var head struct {
 			Suite CipherSuite `json:"cipher_suite"`
@@ -121,12 +126,6 @@ func runVectors(t *testing.T, f vectorFile, table *strings.Builder) {
 			passed++
 		}
 	}
-	skipped, why := 0, ""
-	for _, r := range sortedKeys(reasons) {
-		skipped += reasons[r]
-		why += fmt.Sprintf("%s: %d; ", r, reasons[r])
-	}
-	fmt.Fprintf(table, "%-52s %5d %6d %7d  %s\n", f.name, len(cases), passed, skipped, strings.TrimSuffix(why, "; "))
 	if passed == 0 {
 		t.Error("no case passed")
 	}
