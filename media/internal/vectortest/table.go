@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -52,8 +51,13 @@ func (t *Table) Print(tb testing.TB, name string) {
 	if folder == "" {
 		return
 	}
-	file := strings.ReplaceAll(name, "/", "-") + ".txt"
-	if err := os.WriteFile(filepath.Join(folder, file), []byte(text+"\n"), 0o600); err != nil {
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		tb.Errorf("test vectors: %v", err)
+		return
+	}
+	defer func() { _ = root.Close() }()
+	if err := root.WriteFile(strings.ReplaceAll(name, "/", "-")+".txt", []byte(text+"\n"), 0o600); err != nil {
 		tb.Errorf("test vectors: %v", err)
 	}
 }
