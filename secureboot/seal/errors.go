@@ -87,13 +87,15 @@ const (
 	atPCRRead         = "TPM2_PCR_Read"
 	atPolicyPCR       = "TPM2_PolicyPCR"
 	atPolicyNV        = "TPM2_PolicyNV"
-	atPolicyOther     = "TPM2_PolicyCpHash"
+	atPolicyCpHash    = "TPM2_PolicyCpHash"
+	atPolicyNVWritten = "TPM2_PolicyNvWritten"
 	atPolicyAuthorize = "TPM2_PolicyAuthorize"
 	atUnseal          = "TPM2_Unseal"
 	atSign            = "TPM2_Sign"
 	atNVWrite         = "TPM2_NV_Write"
 	atNVRead          = "TPM2_NV_Read"
 	atNVDefine        = "TPM2_NV_DefineSpace"
+	atNVUndefine      = "TPM2_NV_UndefineSpace"
 )
 
 // refusal makes an [Error] of what a command answered, by the table of causes.
@@ -102,7 +104,10 @@ func refusal(at string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if _, ok := errors.AsType[*Error](err); ok || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e // of a policy command inside the one that it is for
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	return &Error{Cause: cause(at, err), At: at, Err: err}
@@ -113,7 +118,7 @@ func cause(at string, err error) error {
 		return ErrSilent
 	}
 	switch {
-	case errors.Is(err, tpm2.TPMRCValue) && at == atPolicyAuthorize:
+	case errors.Is(err, tpm2.TPMRCValue) && at == atPolicyAuthorize && parameter(err) == 1:
 		return ErrNotApproved
 	case errors.Is(err, tpm2.TPMRCPolicy) && at == atPolicyNV:
 		return ErrRetired
@@ -128,4 +133,14 @@ func cause(at string, err error) error {
 	default:
 		return ErrSilent
 	}
+}
+
+// parameter is the number of the parameter that the TPM complains of, or 0.
+func parameter(err error) int {
+	f, ok := errors.AsType[tpm2.TPMFmt1Error](err)
+	if !ok {
+		return 0
+	}
+	_, n := f.Parameter()
+	return n
 }

@@ -105,6 +105,9 @@ func ParsePolicies(b []byte) (*Policies, error) {
 	if len(b) > maxPolicies {
 		return nil, fmt.Errorf("%w policies: %d bytes", errMalformed, len(b))
 	}
+	if newer(b) {
+		return nil, fmt.Errorf("%w: policies of format %d", ErrVersion, b[1])
+	}
 	p := new(Policies)
 	if err := decode(b, p); err != nil {
 		return nil, fmt.Errorf("%w policies: %w", errMalformed, err)
@@ -146,8 +149,8 @@ func (p *Policies) Marshal() ([]byte, error) {
 }
 
 func (p *Policies) check() error {
-	if p.Format != 1 {
-		return fmt.Errorf("seal: policies of format %d: %w", p.Format, ErrVersion)
+	if p.Format != formatV1 {
+		return fmt.Errorf("%w policies: format %d", errMalformed, p.Format)
 	}
 	if max(len(p.Approvals), len(p.Delegations), len(p.Writes)) > maxEntries || len(p.Roots) > MaxRoots {
 		return fmt.Errorf("%w policies: too many", errMalformed)
