@@ -34,6 +34,7 @@ const (
 	maxPhases = 16 << 10
 	maxTPM    = 2 << 10 // any one TPM structure: the largest, TPMT_PUBLIC of RSA 4096, is below 1 KiB
 	maxText   = 256     // names, versions, descriptions
+	maxBoots  = 1 << 40 // so that sums with counts of the TPM, which have 32 bits, do not overflow
 )
 
 // Nesting as fxamacker/cbor counts it: arrays, maps and tags.
@@ -47,7 +48,6 @@ const (
 var (
 	encoder     = must(cbor.CoreDetEncOptions().EncMode())
 	decoder     = must(decOptions(maxDepth, cbor.TagsForbidden).DecMode())
-	tagDecoder  = must(decOptions(maxDepth, cbor.TagsAllowed).DecMode())
 	deepDecoder = must(decOptions(maxDepthCoRIM, cbor.TagsAllowed).DecMode())
 )
 

@@ -94,6 +94,8 @@ func (c *Claims) check() error {
 		return fmt.Errorf("%w: hwmodel", ErrMalformed)
 	case c.Debug > DebugDisabledFully:
 		return fmt.Errorf("%w: dbgstat %d", ErrMalformed, c.Debug)
+	case c.BootCount > maxBoots:
+		return fmt.Errorf("%w: bootcount", ErrMalformed)
 	case !plain(c.Name) || !plain(c.Version):
 		return fmt.Errorf("%w: swname or swversion", ErrMalformed)
 	case len(q.Log) > maxLog || len(q.Phases) > maxPhases:

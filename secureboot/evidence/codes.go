@@ -26,12 +26,12 @@ const (
 	MagicInvalid Code = "magic_invalid" // the statement was not made inside a TPM
 
 	PCRBank       Code = "pcr_bank"       // other registers than the profile's
-	PCRUnmeasured Code = "pcr_unmeasured" // nobody measured, or measured what must stay untouched
+	PCRUnmeasured Code = "pcr_unmeasured" // nobody measured: the register is as after a reset
 	LogMalformed  Code = "log_malformed"  // the event log does not parse
 	LogMismatch   Code = "log_mismatch"   // the event log does not lead to the quoted values
 
 	RefvalMissing  Code = "refval_missing"  // nothing to compare with
-	RefvalMismatch Code = "refval_mismatch" // differs from the reference
+	RefvalMismatch Code = "refval_mismatch" // differs from the reference or from what was enrolled
 	RefvalUnlogged Code = "refval_unlogged" // the reference is not in the public log
 	VersionRevoked Code = "version_revoked" // the release was withdrawn
 	Rollback       Code = "rollback"        // older than the site's minimum

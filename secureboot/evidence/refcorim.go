@@ -53,10 +53,9 @@ type wireRule struct {
 }
 
 type wireProfile struct {
-	Rules       []wireRule `cbor:"1,keyasint"`
-	FirstStage  string     `cbor:"2,keyasint"`
-	VerifiedBy  string     `cbor:"3,keyasint"`
-	OSSeparator bool       `cbor:"4,keyasint"`
+	Rules      []wireRule `cbor:"1,keyasint"`
+	FirstStage string     `cbor:"2,keyasint"`
+	VerifiedBy string     `cbor:"3,keyasint"`
 }
 
 // SignReferences returns r as a signed CoRIM. The key is the bundle key, ECDSA
@@ -159,7 +158,7 @@ func (r *ReferenceValues) measurements(w *writer) []measurement {
 		w.measurement(keyVerityRoot, w.digest(r.VerityRoot)),
 		w.measurement(keyCommandLine, w.bytes([]byte(r.CommandLine))),
 	}
-	p := wireProfile{FirstStage: r.Profile.FirstStage, VerifiedBy: r.Profile.VerifiedBy, OSSeparator: r.Profile.OSSeparator}
+	p := wireProfile{FirstStage: r.Profile.FirstStage, VerifiedBy: r.Profile.VerifiedBy}
 	for _, rule := range r.Profile.Rules {
 		p.Rules = append(p.Rules, wireRule{PCR: rule.PCR, Word: rule.Word})
 	}
@@ -311,7 +310,7 @@ func (r *ReferenceValues) readProfile(raw []byte) error {
 	if err := decode(deepDecoder, raw, MaxReferences, &p); err != nil {
 		return err
 	}
-	r.Profile = BoardProfile{FirstStage: p.FirstStage, VerifiedBy: p.VerifiedBy, OSSeparator: p.OSSeparator}
+	r.Profile = BoardProfile{FirstStage: p.FirstStage, VerifiedBy: p.VerifiedBy}
 	for _, rule := range p.Rules {
 		r.Profile.Rules = append(r.Profile.Rules, Rule{PCR: rule.PCR, Word: rule.Word})
 	}

@@ -57,9 +57,6 @@ type BoardProfile struct {
 	// it. The latter empty, nothing did: no verdict is better than a warning.
 	FirstStage string `json:"first_stage"`
 	VerifiedBy string `json:"verified_by,omitempty"`
-	// OSSeparator says that user space extends a separator into the firmware's
-	// registers, as newer systemd does.
-	OSSeparator bool `json:"os_separator,omitempty"`
 }
 
 // DefaultRules returns the table of a UEFI board.
