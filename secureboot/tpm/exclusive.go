@@ -9,7 +9,7 @@ import (
 )
 
 // held is a TPM whose turn the caller has.
-type held struct{ *TPM }
+type held struct{ chip *TPM }
 
 // Exclusive runs f while no other f has the TPM. Whoever loads objects or opens
 // sessions does it inside, and leaves none behind: a TPM has three slots for
@@ -31,8 +31,21 @@ func Exclusive(ctx context.Context, t transport.TPM, f func(transport.TPM) error
 		return context.Cause(ctx)
 	}
 	defer func() { chip.turn <- struct{}{} }()
+	// select takes any case that is ready: an end counts more than a turn.
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case <-chip.closed:
+		return ErrClosed
+	default:
+	}
 	return f(held{chip})
 }
+
+// Send is that of the TPM, and all that held has of it: root would wait for
+// itself.
+func (h held) Send(command []byte) ([]byte, error) { return h.chip.Send(command) }
 
 // root lets Exclusive see through types that embed a *TPM.
 func (t *TPM) root() *TPM { return t }

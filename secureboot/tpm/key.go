@@ -74,3 +74,31 @@ func Pinned(t transport.TPM, h tpm2.TPMHandle, name []byte) (Key, error) {
 	}
 	return k, nil
 }
+
+// Persist makes the primary key of a template and keeps it at a handle, with
+// the empty authorisations that a TPM has before it is provisioned. Done again,
+// it changes nothing and returns the same key. It returns [ErrForeignKey] if the
+// handle holds another key: only clearing the TPM helps.
+func Persist(t transport.TPM, hierarchy tpm2.TPMHandle, template tpm2.TPMTPublic, h tpm2.TPMHandle) (key Key, err error) {
+	primary, err := tpm2.CreatePrimary{
+		PrimaryHandle: tpm2.AuthHandle{Handle: hierarchy, Auth: tpm2.PasswordAuth(nil)},
+		InPublic:      tpm2.New2B(template),
+	}.Execute(t)
+	if err != nil {
+		return Key{}, fmt.Errorf("tpm: make the key for %#x: %w", uint32(h), err)
+	}
+	defer func() { err = errors.Join(err, Flush(t, primary.ObjectHandle)) }()
+	key, err = Pinned(t, h, primary.Name.Buffer)
+	if !errors.Is(err, ErrAbsent) {
+		return key, err
+	}
+	_, err = tpm2.EvictControl{
+		Auth:             tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(nil)},
+		ObjectHandle:     tpm2.NamedHandle{Handle: primary.ObjectHandle, Name: primary.Name},
+		PersistentHandle: h,
+	}.Execute(t)
+	if err != nil {
+		return Key{}, fmt.Errorf("tpm: keep the key at %#x: %w", uint32(h), err)
+	}
+	return Pinned(t, h, primary.Name.Buffer)
+}

@@ -12,6 +12,7 @@
 package tpm
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -119,7 +120,7 @@ func Open(ctx context.Context, uri string, opts ...Option) (*TPM, error) {
 		t.soft = true
 		t.wire, err = openSimulator(ctx, rest)
 	default:
-		return nil, fmt.Errorf("tpm: uri %q: want device:, swtpm: or sim:", uri)
+		return nil, fmt.Errorf("tpm: uri %q: want the scheme device, swtpm or sim", uri)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("tpm: open %q: %w", uri, err)
@@ -183,38 +184,41 @@ func (t *TPM) Send(command []byte) ([]byte, error) {
 
 func (t *TPM) attempt(command []byte, deadline time.Time) ([]byte, error) {
 	t.commands.Add(1)
-	if t.tap == nil {
-		return checked(t.wire.exchange(command, deadline))
+	sent := command
+	if t.tap != nil {
+		sent = bytes.Clone(command) // the tap may change it
+		t.tap(sent, nil)
 	}
-	command = append([]byte(nil), command...) // the tap may change it
-	t.tap(command, nil)
-	response, err := t.wire.exchange(command, deadline)
-	if err == nil {
-		t.tap(command, response)
-	}
-	return checked(response, err)
-}
-
-// checked refuses what is not one response: the parser behind us trusts the
-// header.
-func checked(response []byte, err error) ([]byte, error) {
+	response, err := t.wire.exchange(sent, deadline)
 	if err != nil {
 		return nil, err
 	}
-	if len(response) < headerSize || uint64(len(response)) != uint64(binary.BigEndian.Uint32(response[2:])) {
-		return nil, fmt.Errorf("response of %d bytes is not whole", len(response))
+	if t.tap != nil {
+		t.tap(sent, response)
 	}
-	return response, nil
+	return response, check(command, response)
 }
+
+// check refuses what is not one response to the command: the parser behind us
+// trusts the header. A success has the tag of its command, so that nobody can
+// make a response that proves itself into one that does not (TPM 2.0 Part 1,
+// 18.4).
+func check(command, response []byte) error {
+	if len(response) < headerSize || uint64(len(response)) != uint64(binary.BigEndian.Uint32(response[2:])) {
+		return fmt.Errorf("response of %d bytes is not whole", len(response))
+	}
+	if code(response) == tpm2.TPMRCSuccess && !bytes.Equal(response[:2], command[:2]) {
+		return fmt.Errorf("response with tag %#x", response[:2])
+	}
+	return nil
+}
+
+func code(response []byte) tpm2.TPMRC { return tpm2.TPMRC(binary.BigEndian.Uint32(response[6:])) }
 
 // again reports whether the TPM did nothing and asks for the same command once
 // more. A command with a session may be sent again as it is: the TPM rolls no
 // nonce before it starts (TPM 2.0 Part 2, 6.6.3).
 func again(response []byte) bool {
-	switch tpm2.TPMRC(binary.BigEndian.Uint32(response[6:])) {
-	case tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting:
-		return true
-	default:
-		return false
-	}
+	c := code(response)
+	return c == tpm2.TPMRCRetry || c == tpm2.TPMRCYielded || c == tpm2.TPMRCTesting
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -33,7 +34,7 @@ func Swtpm(t testing.TB, opts ...tpm.Option) *Chip {
 func SwtpmAt(t testing.TB, dir string, opts ...tpm.Option) *Chip {
 	t.Helper()
 	// The path of a socket has 108 bytes at most; that of t.TempDir may not fit.
-	sockets, err := os.MkdirTemp("", "swtpm")
+	sockets, err := os.MkdirTemp("", "swtpm") //nolint:usetesting // the reason above
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func SwtpmAt(t testing.TB, dir string, opts ...tpm.Option) *Chip {
 	p.start()
 	chip, err := tpm.Open(t.Context(), "swtpm:unix:"+p.data, opts...)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, &p.log)
+		p.fail(err)
 	}
 	t.Cleanup(func() {
 		if err := chip.Close(); err != nil {
@@ -55,7 +56,7 @@ func SwtpmAt(t testing.TB, dir string, opts ...tpm.Option) *Chip {
 		}
 	})
 	startup(t, chip)
-	return &Chip{TPM: chip, t: t, off: func(orderly bool) {
+	return &Chip{TPM: chip, t: t, locality: p.locality, off: func(orderly bool) {
 		t.Helper()
 		if orderly {
 			if _, err := (tpm2.Shutdown{ShutdownType: tpm2.TPMSUClear}).Execute(chip); err != nil {
@@ -79,7 +80,7 @@ func SwtpmAt(t testing.TB, dir string, opts ...tpm.Option) *Chip {
 type process struct {
 	t                    testing.TB
 	state, data, control string
-	log                  bytes.Buffer // read after exited only
+	log                  bytes.Buffer // the process writes to it until killed
 	cmd                  *exec.Cmd
 }
 
@@ -90,7 +91,9 @@ func (p *process) start() {
 			p.t.Fatal(err)
 		}
 	}
-	p.cmd = exec.Command("swtpm", "socket", "--tpm2", "--flags", "not-need-init",
+	//nolint:gosec,noctx // the paths are the test's own; kill ends it, after the test's context too
+	p.cmd = exec.Command("swtpm",
+		"socket", "--tpm2", "--flags", "not-need-init",
 		"--tpmstate", "dir="+p.state,
 		"--locality", "allow-set-locality",
 		"--server", "type=unixio,path="+p.data,
@@ -99,18 +102,35 @@ func (p *process) start() {
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatalf("swtpm, of the package of that name: %v", err)
 	}
-	for give := time.Now().Add(10 * time.Second); ; {
-		conn, err := net.Dial("unix", p.control)
-		if err == nil {
-			conn.Close()
-			return
+	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
+	defer cancel()
+	for _, socket := range []string{p.control, p.data} {
+		if err := listening(ctx, socket); err != nil {
+			p.fail(err)
 		}
-		if time.Now().After(give) {
-			p.kill()
-			p.t.Fatalf("swtpm does not answer: %v\n%s", err, &p.log)
-		}
-		time.Sleep(2 * time.Millisecond)
 	}
+}
+
+// listening waits until someone listens at a socket.
+func listening(ctx context.Context, socket string) error {
+	for {
+		conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-time.After(2 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// fail ends the process, whose log is whole then, and the test.
+func (p *process) fail(err error) {
+	p.t.Helper()
+	p.kill()
+	p.t.Fatalf("swtpm: %v\n%s", err, &p.log)
 }
 
 // kill ends the process without a chance to write anything.
@@ -126,11 +146,14 @@ func (p *process) kill() {
 // init resets the TPM, which then awaits TPM2_Startup.
 func (p *process) init() { p.ioctl("-i") }
 
+func (p *process) locality(n int) { p.ioctl("-l", strconv.Itoa(n)) }
+
 func (p *process) ioctl(args ...string) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "swtpm_ioctl", append([]string{"--unix", p.control}, args...)...).CombinedOutput()
+	cmd := exec.CommandContext(ctx, "swtpm_ioctl", append([]string{"--unix", p.control}, args...)...) //nolint:gosec // the path is the test's own
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		p.t.Fatalf("swtpm_ioctl %q: %v\n%s", args, err, out)
 	}

@@ -21,8 +21,9 @@ import (
 type Chip struct {
 	*tpm.TPM
 
-	t   testing.TB
-	off func(orderly bool) // takes the power and gives it back
+	t        testing.TB
+	off      func(orderly bool) // takes the power and gives it back
+	locality func(int)          // nil if there is but one
 }
 
 // Reset is a restart of the machine: TPM2_Shutdown(CLEAR), reset,
@@ -37,6 +38,16 @@ func (c *Chip) Reset() {
 func (c *Chip) PowerCut() {
 	c.t.Helper()
 	c.off(false)
+}
+
+// Locality makes the following commands come from a locality, 0 to 4. The
+// simulator has only the first: use [Swtpm].
+func (c *Chip) Locality(n int) {
+	c.t.Helper()
+	if c.locality == nil {
+		c.t.Fatal("the simulator has one locality")
+	}
+	c.locality(n)
 }
 
 func startup(t testing.TB, chip transport.TPM) {
