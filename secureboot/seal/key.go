@@ -87,8 +87,8 @@ func (k *SigningKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([
 }
 
 // SignContext signs a SHA-256 digest and returns the ASN.1 form of ECDSA
-// signatures. It takes 14 TPM commands the first time and 8 after that, with
-// two and four to tidy up. The error of a refusal is an [Error].
+// signatures. It takes 12 TPM commands the first time and 8 after that, and
+// three or one to tidy up. The error of a refusal is an [Error].
 func (k *SigningKey) SignContext(ctx context.Context, digest []byte) ([]byte, error) {
 	if len(digest) != crypto.SHA256.Size() {
 		return nil, fmt.Errorf("seal: digest of %d bytes", len(digest))
