@@ -51,7 +51,7 @@ func fingerprint(tb testing.TB, g *Group) string {
 	}
 	put("leaf", e.own.leaf.Public())
 	for _, x := range slices.Sorted(maps.Keys(e.own.path)) {
-		put(fmt.Sprint("key ", x), e.own.path[x].PublicKey().Bytes())
+		put(fmt.Sprint("key ", x), e.own.path[x].raw)
 	}
 	for _, ref := range slices.Sorted(maps.Keys(e.proposals)) {
 		put("proposal", []byte(ref))

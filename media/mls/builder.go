@@ -137,6 +137,9 @@ func (b *builder) renew(ctx context.Context, t *transition, key HPKEKey) (*newPa
 	if err != nil {
 		return nil, nil, err
 	}
+	if k, ok := key.(*memoryKey); ok {
+		leaf.key = k.priv.PublicKey() // no need to parse what was just made
+	}
 	self := t.committer
 	if t.diff.External {
 		leaf.encode(nil)
@@ -159,7 +162,7 @@ func (b *builder) renew(ctx context.Context, t *transition, key HPKEKey) (*newPa
 	if err != nil {
 		return nil, nil, err
 	}
-	leaf.parentHash = t.tree.merge(self, steps, path.public())
+	leaf.parentHash = t.tree.merge(self, steps, path.keys)
 	if err := leaf.sign(ctx, b.cfg.Signer, b.from.context.groupID, self); err != nil {
 		path.wipe()
 		return nil, nil, err
@@ -195,11 +198,7 @@ func (b *builder) welcome(ctx context.Context, t *transition, next *epoch, path 
 			secrets.path = path.secretAt(commonAncestor(t.committer, i))
 		}
 		plain := secret(secrets.append(nil))
-		to, err := s.publicKey(t.packages[k].initKey)
-		if err != nil {
-			return nil, err
-		}
-		sealed, err := s.seal(to, context, plain)
+		sealed, err := s.seal(t.packages[k].init, context, plain)
 		plain.wipe()
 		if err != nil {
 			return nil, err

@@ -5,7 +5,6 @@ package mls
 import (
 	"bytes"
 	"context"
-	"crypto/hpke"
 	"fmt"
 )
 
@@ -111,7 +110,10 @@ func (g *Group) openHandshake(msg []byte) (*authContent, func(), error) {
 	if e == nil {
 		return nil, nil, ErrRemoved
 	}
-	m, err := decodeMessage(bytes.Clone(msg))
+	if len(msg) < 4 || WireFormat(msg[3]) != wirePrivate { // of that one, only what was decrypted is kept
+		msg = bytes.Clone(msg)
+	}
+	m, err := decodeMessage(msg)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -289,11 +291,14 @@ func (t *transition) mergePath(p *updatePath, from sender) ([]pathStep, error) {
 	if err := t.tree.checkPathShape(steps, p, t.added); err != nil {
 		return nil, err
 	}
-	keys := make([]hpke.PublicKey, len(steps))
+	keys := make([]nodeKey, len(steps))
 	for k, n := range p.nodes {
-		var err error
-		if keys[k], err = s.publicKey(n.encryptionKey); err != nil {
-			return nil, err
+		keys[k].raw = n.encryptionKey
+		if !steps[k].node.above(t.from.self) { // what this member can derive it will compare
+			var err error
+			if keys[k].pub, err = s.publicKey(n.encryptionKey); err != nil {
+				return nil, err
+			}
 		}
 		if t.tree.census.count(encryptionKeyOf(n.encryptionKey)) != 0 {
 			return nil, invalid("12.4.2", "a key of the path is in the tree already")

@@ -349,6 +349,7 @@ func (f *floor) process(from, to *Group, p *Pending) {
 	steps := t.filteredPath(from.Self())
 	raw := len(to.cur.contextRaw)
 
+	f.expand(2*t.root().level() + 2) // the sender's first message: from the secret tree's root to its ratchets (Section 9)
 	f.private(len(p.Message), true)
 	f.verify(len(p.Message)+raw, true) // FramedContentTBS
 	leaf := t.leaf(from.Self())

@@ -136,6 +136,19 @@ func (s *Suite) publicKey(b []byte) (hpke.PublicKey, error) {
 	return k, nil
 }
 
+// A nodeKey is the key pair of a parent node. Its public half is kept in both
+// forms: a hybrid one takes microseconds to encode.
+type nodeKey struct {
+	priv hpke.PrivateKey
+	pub  hpke.PublicKey
+	raw  []byte // pub, encoded
+}
+
+func newNodeKey(k hpke.PrivateKey) nodeKey {
+	pub := k.PublicKey()
+	return nodeKey{priv: k, pub: pub, raw: pub.Bytes()}
+}
+
 // deriveKey is KEM.DeriveKeyPair.
 func (s *Suite) deriveKey(from secret) (hpke.PrivateKey, error) {
 	k, err := s.kem.DeriveKeyPair(from)

@@ -5,6 +5,7 @@ package mls
 import (
 	"bytes"
 	"context"
+	"crypto/hpke"
 	"fmt"
 	"time"
 )
@@ -20,8 +21,12 @@ type KeyPackage struct {
 	signature  []byte
 
 	raw []byte
-	tbs int    // how much of raw is in front of the signature
-	ref []byte // set by check
+	tbs int // how much of raw is in front of the signature
+
+	// Set by check.
+	checked *Suite         // for which it was found valid
+	ref     []byte         // KeyPackageRef
+	init    hpke.PublicKey // initKey, parsed
 }
 
 func decodeKeyPackage(r *reader) *KeyPackage {
@@ -59,8 +64,11 @@ func (k *KeyPackage) encode(signature []byte) {
 
 // check validates a KeyPackage for a suite (Section 10.1), except for the
 // lifetime, which binds only who adds it, and the credential, which is the
-// Authenticator's.
+// Authenticator's. One that was found valid is not checked again.
 func (k *KeyPackage) check(s *Suite) error {
+	if k.checked == s {
+		return nil
+	}
 	if k.version != MLS10 || k.suite != s.id {
 		return invalid("10.1", "KeyPackage for version %d, suite %#04x", k.version, uint16(k.suite))
 	}
@@ -73,13 +81,14 @@ func (k *KeyPackage) check(s *Suite) error {
 	if bytes.Equal(k.initKey, k.leaf.encryptionKey) {
 		return invalid("10.1", "init_key is the encryption_key")
 	}
-	if _, err := s.publicKey(k.initKey); err != nil {
+	init, err := s.publicKey(k.initKey)
+	if err != nil {
 		return err
 	}
 	if err := verifyWithLabel(s, k.leaf.signatureKey, "KeyPackageTBS", k.raw[:k.tbs], k.signature); err != nil {
 		return err
 	}
-	k.ref = s.keyPackageRef(k.raw)
+	k.checked, k.ref, k.init = s, s.keyPackageRef(k.raw), init
 	return nil
 }
 

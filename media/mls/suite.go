@@ -13,6 +13,8 @@ import (
 	_ "crypto/sha256" // links SHA-256 into package crypto
 	_ "crypto/sha512" // and SHA-384, SHA-512
 	"fmt"
+	"slices"
+	"sync"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -61,7 +63,9 @@ type Suite struct {
 // nn is the size of a nonce: 12 bytes with every AEAD of MLS.
 const nn = 12
 
-func suites() []*Suite {
+// suites are made once, so that what was verified for one of them is not
+// verified for its twin again.
+var suites = sync.OnceValue(func() []*Suite {
 	aes128, aes256 := hpke.AES128GCM(), hpke.AES256GCM()
 	s256, s384, s512 := hpke.HKDFSHA256(), hpke.HKDFSHA384(), hpke.HKDFSHA512()
 	return []*Suite{
@@ -74,7 +78,7 @@ func suites() []*Suite {
 		newSuite(MLKEM1024P384AES256GCMSHA384P384, "MLKEM1024P384_AES256GCM_SHA384_P384", hpke.MLKEM1024P384(), s384, aes256, crypto.SHA384, ECDSAP384SHA384),
 		newSuite(MLKEM768X25519AES256GCMSHA384Ed25519, "MLKEM768X25519_AES256GCM_SHA384_Ed25519", hpke.MLKEM768X25519(), s384, aes256, crypto.SHA384, Ed25519),
 	}
-}
+})
 
 func newSuite(id CipherSuite, name string, kem hpke.KEM, kdf hpke.KDF, aead hpke.AEAD, hash crypto.Hash, scheme SignatureScheme) *Suite {
 	s := &Suite{
@@ -111,7 +115,7 @@ func SuiteByID(id CipherSuite) (*Suite, error) {
 }
 
 // Suites returns every suite of this package, in the order of their numbers.
-func Suites() []*Suite { return suites() }
+func Suites() []*Suite { return slices.Clone(suites()) }
 
 // WithID returns the same algorithms under another number. Both sides must
 // agree on it: deployed stacks have picked clashing numbers for the hybrids.

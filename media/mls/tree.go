@@ -262,7 +262,7 @@ func decodeTree(r *reader) []*node {
 }
 
 // parseTree makes a tree of what decodeTree returned, extended to a full one.
-// It parses every encryption key. Its validity is verifyTree's to judge.
+// Its validity is verify's to judge, which parses the encryption keys, too.
 func parseTree(s *Suite, nodes []*node) (*tree, error) {
 	size := 1
 	for size < len(nodes) {
@@ -275,13 +275,6 @@ func parseTree(s *Suite, nodes []*node) (*tree, error) {
 	copy(t.nodes, nodes)
 	for _, n := range nodes {
 		t.census.add(n)
-		if n != nil && n.parent != nil {
-			key, err := s.publicKey(n.parent.encryptionKey)
-			if err != nil {
-				return nil, err
-			}
-			n.parent.key = key
-		}
 	}
 	if t.members() > maxMembers {
 		return nil, errLimit("members")

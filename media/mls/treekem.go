@@ -5,7 +5,6 @@ package mls
 import (
 	"bytes"
 	"context"
-	"crypto/hpke"
 	"crypto/rand"
 	"slices"
 )
@@ -65,12 +64,13 @@ func (t *tree) recipients(p pathStep, added []LeafIndex) []nodeIndex {
 
 // merge puts the new keys of a path into the tree and blanks the nodes of the
 // direct path that are not in the filtered one. It returns the parent hash that
-// the committer's leaf must hold (Section 7.9).
-func (t *tree) merge(i LeafIndex, steps []pathStep, keys []hpke.PublicKey) (leafParentHash []byte) {
+// the committer's leaf must hold (Section 7.9). Keys without pub are for
+// openPath to derive.
+func (t *tree) merge(i LeafIndex, steps []pathStep, keys []nodeKey) (leafParentHash []byte) {
 	t.blankPath(i)
 	var above []byte
 	for k := len(steps) - 1; k >= 0; k-- {
-		p := &parentNode{encryptionKey: keys[k].Bytes(), parentHash: above, key: keys[k]}
+		p := &parentNode{encryptionKey: keys[k].raw, parentHash: above, key: keys[k].pub}
 		above = t.suite.parentHash(p, t.hash(steps[k].copath))
 		t.set(steps[k].node, &node{parent: p})
 	}
@@ -80,9 +80,9 @@ func (t *tree) merge(i LeafIndex, steps []pathStep, keys []hpke.PublicKey) (leaf
 // A newPath is what a committer makes for its path.
 type newPath struct {
 	steps   []pathStep
-	secrets []secret          // a path secret for each step
-	keys    []hpke.PrivateKey // and the key it leads to
-	commit  secret            // commit_secret
+	secrets []secret  // a path secret for each step
+	keys    []nodeKey // and the key it leads to
+	commit  secret    // commit_secret
 }
 
 // derivePath derives the secrets of a path from the one at its first step
@@ -98,7 +98,7 @@ func (s *Suite) derivePath(steps []pathStep, first secret) (*newPath, error) {
 			p.wipe()
 			return nil, err
 		}
-		p.keys = append(p.keys, key)
+		p.keys = append(p.keys, newNodeKey(key))
 		first = s.deriveSecret(first, "path")
 	}
 	p.commit = first
@@ -110,14 +110,6 @@ func (s *Suite) samplePath(steps []pathStep) (*newPath, error) {
 	first := s.zero()
 	_, _ = rand.Read(first) // never fails: package crypto/rand
 	return s.derivePath(steps, first)
-}
-
-func (p *newPath) public() []hpke.PublicKey {
-	out := make([]hpke.PublicKey, len(p.keys))
-	for i, k := range p.keys {
-		out[i] = k.PublicKey()
-	}
-	return out
 }
 
 // secretAt returns the path secret of a node, nil if it is not on the path.
@@ -144,8 +136,10 @@ func (t *tree) sealPath(ctx context.Context, p *newPath, added []LeafIndex, grou
 	info := encryptInfo("UpdatePathNode", groupContext)
 	nodes := make([]updatePathNode, len(p.steps))
 	for k, step := range p.steps {
-		nodes[k].encryptionKey = p.keys[k].PublicKey().Bytes()
-		for _, x := range t.recipients(step, added) {
+		nodes[k].encryptionKey = p.keys[k].raw
+		to := t.recipients(step, added)
+		nodes[k].sealed = make([]hpkeCiphertext, 0, len(to))
+		for _, x := range to {
 			if err := context.Cause(ctx); err != nil {
 				return nil, err
 			}
@@ -162,7 +156,7 @@ func (t *tree) sealPath(ctx context.Context, p *newPath, added []LeafIndex, grou
 // ownKeys is the private part of a member's leaf and of what is above it.
 type ownKeys struct {
 	leaf HPKEKey
-	path map[nodeIndex]hpke.PrivateKey
+	path map[nodeIndex]nodeKey
 }
 
 func (o *ownKeys) at(t *tree, self LeafIndex, x nodeIndex) HPKEKey {
@@ -170,15 +164,15 @@ func (o *ownKeys) at(t *tree, self LeafIndex, x nodeIndex) HPKEKey {
 		return o.leaf
 	}
 	k, n := o.path[x], t.nodes[x]
-	if k == nil || n == nil || !bytes.Equal(k.PublicKey().Bytes(), n.encryptionKey()) {
+	if k.priv == nil || n == nil || !bytes.Equal(k.raw, n.encryptionKey()) {
 		return nil
 	}
-	return KeyFrom(k)
+	return KeyFrom(k.priv)
 }
 
 // openPath opens the path secret that is sealed to this member and derives the
 // rest of the path, each key compared with the one announced (Section 7.5).
-// t is the tree with the path merged.
+// t is the tree with the path merged; it gets the derived keys.
 func (o *ownKeys) openPath(ctx context.Context, t *tree, self LeafIndex, steps []pathStep, path *updatePath, added []LeafIndex, groupContext []byte) (*newPath, error) {
 	for k, step := range steps {
 		if !step.copath.above(self) {
@@ -201,10 +195,11 @@ func (o *ownKeys) openPath(ctx context.Context, t *tree, self LeafIndex, steps [
 				return nil, err
 			}
 			for i, got := range p.keys {
-				if !bytes.Equal(got.PublicKey().Bytes(), path.nodes[k+i].encryptionKey) {
+				if !bytes.Equal(got.raw, path.nodes[k+i].encryptionKey) {
 					p.wipe()
 					return nil, invalid("7.5", "path secret does not lead to the announced key")
 				}
+				t.nodes[steps[k+i].node].parent.key = got.pub
 			}
 			return p, nil
 		}
@@ -230,7 +225,7 @@ func (t *tree) checkPathShape(steps []pathStep, path *updatePath, added []LeafIn
 // with returns the keys after a path: those of p where it has some, and of the
 // old ones those whose node is still in the tree.
 func (o *ownKeys) with(t *tree, self LeafIndex, leaf HPKEKey, p *newPath) *ownKeys {
-	next := &ownKeys{leaf: leaf, path: map[nodeIndex]hpke.PrivateKey{}}
+	next := &ownKeys{leaf: leaf, path: map[nodeIndex]nodeKey{}}
 	for x, k := range o.path {
 		if int(x) < len(t.nodes) && o.at(t, self, x) != nil {
 			next.path[x] = k

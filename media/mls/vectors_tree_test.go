@@ -19,10 +19,15 @@ func treeOf(t *testing.T, s *Suite, b []byte) *tree {
 		t.Fatal(err)
 	}
 	for _, n := range nodes {
-		if n != nil && n.leaf != nil {
-			if err := n.leaf.check(s, n.leaf.source); err != nil {
-				t.Fatal(err)
-			}
+		switch {
+		case n == nil:
+		case n.leaf != nil:
+			err = n.leaf.check(s, n.leaf.source)
+		default:
+			n.parent.key, err = s.publicKey(n.parent.encryptionKey)
+		}
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 	equalHex(t, "tree, encoded again", tr.encoded(), b)
@@ -126,7 +131,7 @@ func (c *treeKEMVector) keys(t *testing.T, s *Suite, tr *tree, k int) *ownKeys {
 			t.Fatal(err)
 		}
 		equalHex(t, "parent key", priv.PublicKey().Bytes(), tr.nodes[n.Node].encryptionKey())
-		own.path[n.Node] = priv
+		own.path[n.Node] = newNodeKey(priv)
 	}
 	return own
 }

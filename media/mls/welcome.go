@@ -5,7 +5,6 @@ package mls
 import (
 	"bytes"
 	"context"
-	"crypto/hpke"
 	"fmt"
 )
 
@@ -229,7 +228,7 @@ func (c *Config) join(ctx context.Context, w *welcome, ratchetTree []byte, b *Ke
 	if !ok {
 		return nil, invalid("12.4.3.1", "the KeyPackage's leaf is not in the tree")
 	}
-	own := &ownKeys{leaf: b.leafKey, path: map[nodeIndex]hpke.PrivateKey{}}
+	own := &ownKeys{leaf: b.leafKey, path: map[nodeIndex]nodeKey{}}
 	if gs.path != nil {
 		if err := own.deriveAbove(t, self, info.signer, gs.path); err != nil {
 			return nil, err
@@ -333,19 +332,18 @@ func (c *Config) verifyGroupInfo(g *groupInfo, ratchetTree []byte) (*tree, error
 
 // verify validates a whole tree (Section 12.4.3.1): every leaf, the unmerged
 // leaves of every parent, and the parent hashes. Lifetimes are not looked at:
-// members differ in their clocks.
+// members differ in their clocks. Signatures and keys, which depend on one node
+// alone, are judged on all cores before the rest.
 func (t *tree) verify(gc *groupContext, auth Authenticator) error {
+	alone := make([]error, len(t.nodes))
+	onAllCores(len(t.nodes), func(x int) { alone[x] = t.verifyNode(nodeIndex(x), gc.groupID) })
 	for x, n := range t.nodes {
+		if alone[x] != nil {
+			return alone[x]
+		}
 		switch {
 		case n == nil:
 		case n.leaf != nil:
-			i := nodeIndex(x).leaf()
-			if err := n.leaf.check(t.suite, n.leaf.source); err != nil {
-				return err
-			}
-			if err := n.leaf.verify(t.suite, gc.groupID, i); err != nil {
-				return err
-			}
 			if err := t.checkLeaf(n.leaf); err != nil {
 				return err
 			}
@@ -353,7 +351,7 @@ func (t *tree) verify(gc *groupContext, auth Authenticator) error {
 				return err
 			}
 			if err := auth.Authenticate(n.leaf.credential, n.leaf.signatureKey); err != nil {
-				return fmt.Errorf("%w: leaf %d: %w", ErrInvalid, i, err)
+				return fmt.Errorf("%w: leaf %d: %w", ErrInvalid, nodeIndex(x).leaf(), err)
 			}
 		default:
 			if err := t.checkParent(nodeIndex(x)); err != nil {
@@ -362,6 +360,24 @@ func (t *tree) verify(gc *groupContext, auth Authenticator) error {
 		}
 	}
 	return t.verifyParentHashes()
+}
+
+// verifyNode validates what depends on one node and its place alone, and keeps
+// its parsed encryption key.
+func (t *tree) verifyNode(x nodeIndex, groupID []byte) error {
+	switch n := t.nodes[x]; {
+	case n == nil:
+		return nil
+	case n.leaf != nil:
+		if err := n.leaf.check(t.suite, n.leaf.source); err != nil {
+			return err
+		}
+		return n.leaf.verify(t.suite, groupID, x.leaf())
+	default:
+		key, err := t.suite.publicKey(n.parent.encryptionKey)
+		n.parent.key = key
+		return err
+	}
 }
 
 // checkParent validates the unmerged leaves and the key of a parent node.
@@ -418,7 +434,7 @@ func (o *ownKeys) deriveAbove(t *tree, self, signer LeafIndex, from secret) erro
 	}
 	defer p.wipe()
 	for i, st := range steps {
-		if !bytes.Equal(p.keys[i].PublicKey().Bytes(), t.nodes[st.node].encryptionKey()) {
+		if !bytes.Equal(p.keys[i].raw, t.nodes[st.node].encryptionKey()) {
 			return invalid("12.4.3.1", "path secret does not lead to the tree's keys")
 		}
 		o.path[st.node] = p.keys[i]

@@ -140,9 +140,15 @@ func list[T any](r *reader, size, limit int, decode func(*reader) T) []T {
 			sub.limit("too many elements")
 			break
 		}
-		if v := decode(&sub); sub.err == nil {
-			out = append(out, v)
+		left := len(sub.b)
+		v := decode(&sub)
+		if sub.err != nil {
+			break
 		}
+		if out == nil { // as many more as there are if all are of one size
+			out = make([]T, 0, 1+min(limit-1, len(sub.b)/max(left-len(sub.b), 1)))
+		}
+		out = append(out, v)
 	}
 	if sub.err != nil {
 		r.err, r.b = sub.err, nil
