@@ -29,6 +29,7 @@ type meeting struct {
 	since  map[string]uint64 // the first epoch of each member
 	epochs int               // compared and equal
 	opened int               // application messages
+	met    int               // defects of the peer that stopped a client
 }
 
 // start lets the first newcomer create the group.

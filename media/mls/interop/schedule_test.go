@@ -137,6 +137,7 @@ func (m *schedule) externally(t *testing.T, c member, resync bool) {
 	}
 	msg, err := c.joinExternal(t, info, resync)
 	if c.theirs() && says(err, unmergedDefect) {
+		m.met++
 		m.counts["external commit lost to the peer's defect"]++
 		return
 	}
@@ -227,6 +228,7 @@ func (m *schedule) change(t *testing.T) {
 		if len(touched) < 2 || c != touched[1] || !c.theirs() || !says(err, refilledDefect) {
 			return false
 		}
+		m.met++
 		m.counts["removal unnoticed by the peer's defect"]++
 		return true
 	}
@@ -244,6 +246,7 @@ func (m *schedule) change(t *testing.T) {
 		}
 	}
 	for _, c := range lost { // they are in the group and know nothing of it
+		m.met++
 		m.counts["joiner lost to the peer's defect"]++
 		leaf := m.leafNamed(t, c.name())
 		m.commit(t, m.pick(), proposal{remove: &leaf})

@@ -24,6 +24,7 @@ type row struct {
 	suites         []string
 	epochs         int // in which all members agreed on exporter and authenticator
 	letters        int // application messages opened
+	met            int // defects of the second table that stopped a client
 	failed         []string
 	defect         string // of the peer, seen again in this run
 }
@@ -46,6 +47,7 @@ func report(t *testing.T, peer, scenario string, s *mls.Suite, m *meeting) {
 		}
 		r.epochs += m.epochs
 		r.letters += m.opened
+		r.met += m.met
 		if t.Failed() && !slices.Contains(r.failed, suite) {
 			r.failed = append(r.failed, suite)
 		}
@@ -61,7 +63,7 @@ func defect(t *testing.T, peer, what, consequence string) {
 		defer unlock()
 		r.defect = consequence
 		if t.Failed() {
-			r.failed = append(r.failed, "the peer no longer has it")
+			r.failed = append(r.failed, "not shown")
 		}
 	})
 }
@@ -111,6 +113,9 @@ func printTable() {
 func (r *row) result(good string) string {
 	if len(r.failed) > 0 {
 		return "FAILED: " + strings.Join(r.failed, ", ")
+	}
+	if r.met > 0 {
+		return fmt.Sprintf("%s; a defect below stopped a client of the peer %d times", good, r.met)
 	}
 	return good
 }
