@@ -127,7 +127,7 @@ func (w *world) arrived(x *room) {
 	}
 	x.keys[string(x.g.cur.own.leaf.Public())] = true
 	for _, k := range x.g.cur.own.path {
-		x.keys[string(k.PublicKey().Bytes())] = true
+		x.keys[string(k.raw)] = true
 	}
 	if !slices.Contains(w.members(), x.name) { // it catches up with how it was put out
 		w.burn(x)
