@@ -205,7 +205,10 @@ func (p *Policies) root(generation uint8) (RootKey, error) {
 		return RootKey{}, fmt.Errorf("%w policies: %w", errMalformed, err)
 	}
 	r := RootKey{Generation: generation, Key: k}
-	return r, r.check()
+	if err := r.check(); err != nil {
+		return RootKey{}, fmt.Errorf("%w policies: %w", errMalformed, err)
+	}
+	return r, nil
 }
 
 // policy is what the policy key signs.
