@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/hpke"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -196,6 +197,14 @@ func NewKeyPackage(ctx context.Context, c Config) (*KeyPackageBundle, error) {
 		notBefore: uint64(max(now.Add(-time.Hour).Unix(), 0)), // an hour: clocks of a site agree that well
 		notAfter:  uint64(max(now.Add(c.lifetime()).Unix(), 0)),
 	}
+	var extra []Extension
+	if !c.NoGREASE {
+		g := greaseExtension()
+		extra = append(extra, g)
+		if caps := &leaf.capabilities; !slices.Contains(caps.Extensions, g.Type) { // Section 10: all are listed
+			caps.Extensions = append(caps.Extensions, g.Type)
+		}
+	}
 	if err := leaf.sign(ctx, c.Signer, nil, 0); err != nil {
 		return nil, err
 	}
@@ -203,9 +212,7 @@ func NewKeyPackage(ctx context.Context, c Config) (*KeyPackageBundle, error) {
 	if c.LastResort {
 		k.extensions = append(k.extensions, AppDataDictionary([]AppData{{Component: ComponentLastResort}}))
 	}
-	if !c.NoGREASE {
-		k.extensions = append(k.extensions, greaseExtension())
-	}
+	k.extensions = append(k.extensions, extra...)
 	k.encode(nil)
 	sig, err := signWithLabel(ctx, c.Signer, "KeyPackageTBS", k.raw[:k.tbs])
 	if err != nil {
