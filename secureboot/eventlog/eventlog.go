@@ -121,7 +121,7 @@ type Log struct {
 // New returns an empty log for the SHA-256 bank.
 func New() *Log {
 	return &Log{spec: &specID{
-		version: [3]byte{2, 0, 0}, // family 2.0, minor 0, errata 0
+		version: [3]byte{0, 2, 0}, // minor, major, errata
 		uintn:   2,                // PFP, Section 10.4.5.1: 64 bits
 		algs:    []algSize{{SHA256, sha256.Size}},
 	}}

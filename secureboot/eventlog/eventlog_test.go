@@ -200,6 +200,7 @@ func TestParseRefuses(t *testing.T) {
 		{"an algorithm that the log does not list", "not in the spec id record", put32(header+12, 0x0004)},
 		{"2^32-1 bytes of data", "more than 65536", put32(header+12+2+32, 0xffffffff)},
 		{"data past the end", "data cut short", put32(header+12+2+32, 65536)},
+		{"version 1", "version 1", func() []byte { b := slices.Clone(firmware); b[32+16+5] = 1; return b }()},
 		{"no algorithms", "0 algorithms", put32(32+16+8, 0)},
 		{"2^32-1 algorithms", "4294967295 algorithms", put32(32+16+8, 0xffffffff)},
 		{"SHA-256 of 20 bytes", "digests of 20 bytes", put32(32+16+12, 20<<16|0x000b)},

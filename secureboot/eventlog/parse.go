@@ -96,6 +96,9 @@ func parseSpecID(e Event) (*specID, error) {
 	r := &reader{b: e.Data[len(specSignature):]}
 	s := &specID{platform: r.u32()}
 	copy(s.version[:], r.bytes(len(s.version)))
+	if s.version[1] != 2 && !r.short {
+		return nil, fmt.Errorf("version %d", s.version[1])
+	}
 	s.uintn = r.u8()
 	n := r.u32()
 	if n == 0 || n > maxAlgs {

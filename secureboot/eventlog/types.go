@@ -12,6 +12,7 @@ const (
 	NoAction          Type = 0x00000003
 	Separator         Type = 0x00000004
 	Action            Type = 0x00000005
+	EventTag          Type = 0x00000006 // the kernel's EFI stub: initrd, load options
 	CRTMVersion       Type = 0x00000008
 	IPL               Type = 0x0000000d // systemd's stub and boot loader: sections, command line
 	VariableConfig    Type = 0x80000001
@@ -28,7 +29,7 @@ var typeNames = map[Type]string{
 	NoAction:          "EV_NO_ACTION",
 	Separator:         "EV_SEPARATOR",
 	Action:            "EV_ACTION",
-	0x00000006:        "EV_EVENT_TAG",
+	EventTag:          "EV_EVENT_TAG",
 	0x00000007:        "EV_S_CRTM_CONTENTS",
 	CRTMVersion:       "EV_S_CRTM_VERSION",
 	0x00000009:        "EV_CPU_MICROCODE",
