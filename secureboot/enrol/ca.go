@@ -205,3 +205,24 @@ func sign(t, parent *x509.Certificate, pub crypto.PublicKey, key crypto.Signer) 
 	}
 	return x509.ParseCertificate(der)
 }
+
+// IssueService issues a server certificate to a service of the site that is no
+// room. It lives as long as the issuing key's.
+func (a *Authority) IssueService(host string, key *ecdsa.PublicKey, now time.Time) ([][]byte, error) {
+	if !IsRoom(host) || key == nil {
+		return nil, errors.New("enrol: service without a name or key")
+	}
+	cert, err := sign(&x509.Certificate{
+		Subject:               pkix.Name{CommonName: host, Organization: []string{a.site}},
+		NotBefore:             now.Add(-skew),
+		NotAfter:              a.issuing.NotAfter,
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true,
+		DNSNames:              []string{host + "." + a.domain},
+	}, a.issuing, key, a.key)
+	if err != nil {
+		return nil, err
+	}
+	return [][]byte{cert.Raw, a.issuing.Raw}, nil
+}

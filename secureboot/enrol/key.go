@@ -190,3 +190,13 @@ func checkCertify(p *KeyProof, ak AK, name tpm2.TPM2BName, data [32]byte) error 
 	}
 	return nil
 }
+
+// PolicyOf returns the policy of a key: whether it is an accepted one is the
+// caller's to say.
+func PolicyOf(public []byte) ([]byte, error) {
+	pub, _, err := parsePublic(public)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrProof, err)
+	}
+	return pub.AuthPolicy.Buffer, nil
+}

@@ -90,3 +90,46 @@ func IsName(s string) bool {
 	return s != "" && len(s) <= 64 && utf8.ValidString(s) && strings.TrimSpace(s) == s &&
 		!strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
+
+// A ReferenceDocument is signed reference values with the proof that they are
+// in the transparency log.
+type ReferenceDocument struct {
+	Document []byte `json:"document"` // signed CoRIM
+	Proof    []byte `json:"proof"`    // inclusion, and the checkpoint
+	// Consistency leads from the checkpoint that the verifier keeps to that of
+	// the proof: hashes of 32 bytes. None if they are the same.
+	Consistency [][]byte `json:"consistency,omitempty"`
+}
+
+func (r *ReferenceDocument) check() error {
+	switch {
+	case len(r.Document) == 0 || len(r.Proof) == 0:
+		return errors.New("document and proof: missing")
+	case len(r.Consistency) > 64:
+		return errors.New("consistency: at most 64 hashes")
+	}
+	for _, h := range r.Consistency {
+		if len(h) != 32 {
+			return errors.New("consistency: hashes of 32 bytes")
+		}
+	}
+	return nil
+}
+
+// A ReferenceEntry is a line of the list of reference values.
+type ReferenceEntry struct {
+	Board    string    `json:"board"`
+	Version  string    `json:"version"`
+	Rollback uint64    `json:"rollback"`
+	SHA256   string    `json:"sha256"` // of the document, hexadecimal
+	Added    time.Time `json:"added"`
+	Revoked  bool      `json:"revoked"`
+}
+
+// A SiteInfo is what a verifier says of its site.
+type SiteInfo struct {
+	Site      string `json:"site"`
+	Root      []byte `json:"root"`       // certificate, DER
+	ResultKey []byte `json:"result_key"` // SPKI of the key that signs EARs
+	NoteKey   string `json:"note_key"`   // of revocations, as golang.org/x/mod/sumdb/note writes it
+}

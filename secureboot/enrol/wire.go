@@ -123,6 +123,7 @@ func (r *FinishRequest) check() error {
 const (
 	Waiting = "waiting" // for staff to admit the room
 	Issued  = "issued"  // certificates are in the answer
+	Refused = "refused" // by the first evidence; Result says why, and nothing is left of the enrolment
 )
 
 // A FinishResponse holds certificates if Status is [Issued]. Chains have the
@@ -185,8 +186,7 @@ type RenewRequest struct {
 	Identity []byte    `json:"identity"`        // CSR of the LDevID, DER
 	Leaf     []byte    `json:"leaf"`            // CSR of the leaf, DER
 	Result   []byte    `json:"result"`          // EAR, under 1 h old
-	Proof    *KeyProof `json:"proof,omitempty"` // of a leaf key that is not the enrolled one
-	Nonce    []byte    `json:"nonce,omitempty"` // that of Result, of which ProofData is made
+	Proof    *KeyProof `json:"proof,omitempty"` // of a leaf key that is not the enrolled one; ProofData has the nonce of Result
 }
 
 func (r *RenewRequest) check() error {
@@ -195,8 +195,6 @@ func (r *RenewRequest) check() error {
 		return errors.New("identity and leaf: certificate requests, missing or too long")
 	case len(r.Result) == 0:
 		return errors.New("result: missing")
-	case r.Proof != nil && len(r.Nonce) != 32:
-		return errors.New("nonce: 32 bytes with a proof")
 	case r.Proof != nil:
 		return r.Proof.check()
 	}
@@ -205,7 +203,7 @@ func (r *RenewRequest) check() error {
 
 // A Body is one of the requests above.
 type Body interface {
-	BeginRequest | FinishRequest | AckRequest | ChallengeRequest | RenewRequest | CodeRequest | EKRequest
+	BeginRequest | FinishRequest | AckRequest | ChallengeRequest | RenewRequest | CodeRequest | EKRequest | ReferenceDocument
 }
 
 // Decode reads one JSON object of a known shape: no unknown members, nothing
