@@ -20,8 +20,8 @@ import (
 	"github.com/google/go-tpm/tpm2"
 	"golang.org/x/mod/sumdb/note"
 
-	"incamera/secureboot/evidence"
 	"incamera/secureboot/eventlog"
+	"incamera/secureboot/evidence"
 	"incamera/secureboot/tpm"
 	"incamera/secureboot/tpm/tpmtest"
 )
@@ -52,8 +52,10 @@ type rig struct {
 	bundle *ecdsa.PrivateKey
 	log    note.Signer
 	logKey note.Verifier
-	device evidence.Device
-	policy Policy
+	// logText is logKey as text.
+	logText string
+	device  evidence.Device
+	policy  Policy
 }
 
 func newRig(tb testing.TB) *rig {
@@ -89,6 +91,7 @@ func rigOn(tb testing.TB, chip *tpmtest.Chip) *rig {
 	if r.logKey, err = note.NewVerifier(public); err != nil {
 		tb.Fatal(err)
 	}
+	r.logText = public
 	replayed, err := eventlog.Replay(r.firmware, parsePhases(tb, r.phases))
 	if err != nil {
 		tb.Fatal(err)
@@ -194,20 +197,22 @@ var sections = []evidence.Section{
 	{Name: ".initrd", Digest: sha256.Sum256([]byte("initrd"))},
 }
 
+var secureBoot = eventlog.Variable(eventlog.GlobalVariable, "SecureBoot", []byte{1})
+
 // bootEvents is what a firmware and a boot loader measure, in short.
 func bootEvents(line string) *eventlog.Log {
 	l := eventlog.New()
 	l.Measure(0, eventlog.CRTMVersion, []byte("firmware 1"))
-	l.Measure(0, eventlog.FirmwareBlob, []byte("firmware volume"))
+	l.Add(0, eventlog.FirmwareBlob, sha256.Sum256([]byte("firmware volume")), make([]byte, 16)) // where it lies
 	for pcr := 1; pcr <= 6; pcr++ {
 		l.Measure(pcr, eventlog.Action, []byte{byte(pcr)})
 	}
-	l.Measure(7, eventlog.VariableConfig, []byte("SecureBoot on"))
-	l.Measure(7, eventlog.VariableAuthority, []byte("db key"))
+	l.Measure(7, eventlog.VariableConfig, secureBoot)
+	l.Measure(7, eventlog.VariableAuthority, eventlog.Variable(eventlog.SecurityDatabase, "db", []byte("certificate")))
 	for pcr := range 8 {
 		l.Measure(pcr, eventlog.Separator, []byte{0, 0, 0, 0})
 	}
-	l.Add(4, eventlog.BootApplication, sha256.Sum256([]byte("image")), []byte("path"))
+	l.Add(4, eventlog.BootApplication, sha256.Sum256([]byte("image")), eventlog.ImageLoad(5, "\\EFI\\BOOT"))
 	l.Measure(12, eventlog.IPL, eventlog.UTF16(line))
 	for _, s := range sections {
 		l.Measure(11, eventlog.IPL, []byte(s.Name+"\x00"))

@@ -132,11 +132,15 @@ func parseAK(b []byte) (*ecdsa.PublicKey, []byte, error) {
 	if scheme, err := params.Scheme.Details.ECDSA(); err != nil || scheme.HashAlg != tpm2.TPMAlgSHA256 {
 		return nil, nil, fmt.Errorf("%w: hash of the attestation key", errTemplate)
 	}
-	name, err := tpm2.ObjectName(public)
-	if err != nil {
-		return nil, nil, errTemplate
-	}
-	return key, name.Buffer, nil
+	return key, objectName(b), nil
+}
+
+// objectName returns the TPM name of a key whose name algorithm is SHA-256 (TPM
+// 2.0 Part 1, Section 16). That its public area has but one encoding was
+// checked when it was parsed.
+func objectName(public []byte) []byte {
+	sum := sha256.Sum256(public)
+	return append(binary.BigEndian.AppendUint16(nil, uint16(tpm2.TPMAlgSHA256)), sum[:]...)
 }
 
 // checkCertify checks the attestation key's word that the key of spki lives in
@@ -158,8 +162,7 @@ func checkCertify(ak *ecdsa.PublicKey, c *evidence.Certify, spki, policy []byte)
 	if err != nil {
 		return err
 	}
-	name, err := tpm2.ObjectName(public)
-	if err != nil || !bytes.Equal(name.Buffer, info.Name.Buffer) {
+	if !bytes.Equal(objectName(c.Public), info.Name.Buffer) {
 		return fmt.Errorf("%w: another key was certified", errSignature)
 	}
 	if der, err := x509.MarshalPKIXPublicKey(key); err != nil || !bytes.Equal(der, spki) {
