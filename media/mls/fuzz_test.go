@@ -87,6 +87,7 @@ func FuzzProposal(f *testing.F) {
 		}
 		return out
 	})
+	f.Add(SelfRemove().raw)
 	f.Fuzz(func(t *testing.T, in []byte) {
 		p, err := decodeAll(in, decodeProposal)
 		decodesOnce(t, in, err, func() []byte { return reencodeProposal(p).raw })

@@ -112,15 +112,12 @@ func (w *world) bid(x *room, goal int, proposals [][]byte) bid {
 		if touched[p.Sender] || w.r.IntN(4) == 0 {
 			continue
 		}
-		switch p.Proposal.Type() {
-		case ProposalSelfRemove:
+		if p.Proposal.Type() == ProposalSelfRemove {
 			gone(p.Sender)
 			b.what = append(b.what, "leave")
-		case ProposalUpdate:
+		} else {
 			touched[p.Sender] = true
 			b.what = append(b.what, "update")
-		default:
-			continue
 		}
 		list = append(list, ByReference(p.Ref))
 	}
@@ -175,7 +172,8 @@ func (w *world) external(by *room, resync bool, proposals [][]byte) bid {
 	b := bid{what: []string{"external"}, entry: entry{members: slices.Clone(w.members())}}
 	var list []Proposal
 	var former *room
-	name, c := "", Config{}
+	var name string
+	var c Config
 	if late := w.late(); resync && late != nil {
 		b.what, former, name, c = []string{"resync"}, late, late.name, late.cfg
 		for _, m := range by.g.Members() {

@@ -80,10 +80,10 @@ func newRoom(name string, c Config, joins uint64) *room {
 // at all.
 func (w *world) send(p packet) {
 	for _, x := range w.rooms {
-		switch n := w.r.IntN(10); {
-		case n == 0:
+		switch w.r.IntN(10) {
+		case 0:
 			w.counts["lost"]++
-		case n == 1:
+		case 1:
 			w.counts["doubled"]++
 			x.inbox = append(x.inbox, p)
 			fallthrough

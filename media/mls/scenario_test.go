@@ -93,8 +93,8 @@ func (m *meeting) deliver(from *Group, f func(*Group) error) {
 	}
 }
 
-// propose sends a proposal to all and returns its reference.
-func (m *meeting) propose(from *Group, p Proposal) Proposal {
+// propose sends a proposal to all and returns its message and its reference.
+func (m *meeting) propose(from *Group, p Proposal) ([]byte, Proposal) {
 	m.t.Helper()
 	msg, ref, err := from.Propose(m.t.Context(), p)
 	if err != nil {
@@ -107,7 +107,7 @@ func (m *meeting) propose(from *Group, p Proposal) Proposal {
 			}
 		}
 	}
-	return ByReference(ref)
+	return msg, ByReference(ref)
 }
 
 func (m *meeting) apply(from *Group, msg []byte) {
@@ -129,7 +129,7 @@ func (m *meeting) step() {
 	var list []Proposal
 	gone := ""
 	other, otherGroup := m.pick()
-	op := []string{"add", "add", "remove", "remove by reference", "update", "psk", "extensions", "external", "resync", "rotate"}[m.r.IntN(10)]
+	op := []string{"add", "add", "remove", "remove by reference", "leave", "update", "psk", "extensions", "external", "resync", "rotate"}[m.r.IntN(11)]
 	var bundle *KeyPackageBundle
 	var joiner Config
 	var joinerName string
@@ -139,15 +139,19 @@ func (m *meeting) step() {
 		joinerName, joiner = m.config()
 		bundle = newBundle(t, joiner)
 		list = []Proposal{Add(parsed(t, bundle, m.suite))}
-	case (op == "remove" || op == "remove by reference") && other != name:
+	case (op == "remove" || op == "remove by reference" || op == "leave") && other != name:
 		gone = other
 		p := Remove(otherGroup.Self())
-		if op != "remove" {
-			p = m.propose(otherGroup, p) // it leaves by itself
+		switch op { // the latter two by itself
+		case "remove by reference":
+			_, p = m.propose(otherGroup, p)
+		case "leave":
+			_, p = m.propose(otherGroup, SelfRemove())
 		}
 		list = []Proposal{p}
 	case op == "update" && other != name:
-		list = []Proposal{m.propose(otherGroup, Update())}
+		_, p := m.propose(otherGroup, Update())
+		list = []Proposal{p}
 	case op == "psk":
 		list = []Proposal{ExternalPSK([]byte("shared"))}
 	case op == "extensions":
@@ -199,7 +203,8 @@ func (m *meeting) step() {
 	m.check()
 }
 
-// external lets somebody in by an external commit, or a member come back.
+// external lets somebody in by an external commit, or a member come back, and
+// another one leave by it now and then.
 func (m *meeting) external(op, name string, by *Group) {
 	m.t.Helper()
 	t := m.t
@@ -226,7 +231,14 @@ func (m *meeting) external(op, name string, by *Group) {
 		list = []Proposal{Remove(former.Self()), ResumptionPSK(former.ID(), former.Epoch())}
 		delete(m.in, who)
 	}
-	x, err := JoinExternal(t.Context(), c, info, list, former)
+	var pending [][]byte
+	if gone, leaving := m.pick(); len(m.in) > 3 && gone != name && gone != who && m.r.IntN(2) == 0 {
+		msg, _ := m.propose(leaving, SelfRemove())
+		pending = append(pending, msg)
+		defer delete(m.in, gone)
+		m.counts["leave by an external commit"]++
+	}
+	x, err := JoinExternal(t.Context(), c, info, list, former, pending...)
 	if err != nil {
 		t.Fatal(err)
 	}
