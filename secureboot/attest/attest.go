@@ -16,6 +16,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/google/go-tpm/tpm2"
@@ -108,15 +109,23 @@ func (r *Room) Evidence(ctx context.Context, s Statement) ([]byte, error) {
 	if s.Compact {
 		c.Quote = c.Quote.Compact(values)
 	}
-	return evidence.Sign(c, r.LDevID)
+	return evidence.Sign(c, digestSigner{r.LDevID})
+}
+
+// digestSigner names the hash, which COSE leaves out: a key in a TPM signs
+// digests of its own hash alone and wants to be told.
+type digestSigner struct{ crypto.Signer }
+
+func (s digestSigner) Sign(rand io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte, error) {
+	return s.Signer.Sign(rand, digest, crypto.SHA256)
 }
 
 // maxQuotes bounds how often a quote is made anew because the registers moved.
 const maxQuotes = 5
 
-// quote quotes the registers and returns their values beside. Log, registers
-// and quote come from three moments: only if the values read after the logs
-// have the digest that was quoted do the three belong together.
+// quote quotes the registers and returns their values beside. Logs, quote and
+// values come from different moments: they belong together only if the logs are
+// the same before and after, and the values have the digest that was quoted.
 func (r *Room) quote(ctx context.Context, data []byte) (evidence.Quote, []byte, error) {
 	for range maxQuotes {
 		firmware, phases, err := r.Logs()
@@ -154,7 +163,12 @@ func (r *Room) quote(ctx context.Context, data []byte) (evidence.Quote, []byte, 
 		if err != nil {
 			return evidence.Quote{}, nil, err
 		}
-		if sum := sha256.Sum256(values); bytes.Equal(sum[:], quoted) {
+		firmwareAfter, phasesAfter, err := r.Logs()
+		if err != nil {
+			return evidence.Quote{}, nil, fmt.Errorf("attest: event log: %w", err)
+		}
+		sum := sha256.Sum256(values)
+		if bytes.Equal(sum[:], quoted) && bytes.Equal(firmware, firmwareAfter) && bytes.Equal(phases, phasesAfter) {
 			return q, values, nil
 		}
 	}
