@@ -133,7 +133,7 @@ func (b *builder) build(ctx context.Context, a *authContent) (_ *built, err erro
 
 // renew gives the committer a new leaf and new keys above it.
 func (b *builder) renew(ctx context.Context, t *transition, key HPKEKey) (*newPath, *LeafNode, error) {
-	leaf, err := newLeaf(b.cfg, sourceCommit, key.Public())
+	leaf, err := newLeaf(ctx, b.cfg, sourceCommit, key.Public())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -27,6 +27,7 @@ type Config struct {
 	Lifetime       time.Duration   // of a KeyPackage; 24 hours without
 	LastResort     bool            // marks new KeyPackages as such
 	LeafExtensions []Extension     // in every leaf this client makes
+	LeafData       LeafData        // components in every leaf this client makes; none without
 	Extensions     []ExtensionType // supported beyond RFC 9420's and the app data dictionary
 	Suites         []CipherSuite   // supported beyond Suite
 	Padding        int             // messages are padded to a multiple of it, in bytes; 256 without
@@ -160,7 +161,7 @@ func Create(ctx context.Context, c Config, groupID []byte, extensions ...Extensi
 			key.Destroy()
 		}
 	}()
-	leaf, err := newLeaf(&c, sourceKeyPackage, key.Public())
+	leaf, err := newLeaf(ctx, &c, sourceKeyPackage, key.Public())
 	if err != nil {
 		return nil, err
 	}

@@ -188,7 +188,7 @@ func NewKeyPackage(ctx context.Context, c Config) (*KeyPackageBundle, error) {
 	if b.leafKey, err = c.newKey(ctx); err != nil {
 		return nil, err
 	}
-	leaf, err := newLeaf(&c, sourceKeyPackage, b.leafKey.Public())
+	leaf, err := newLeaf(ctx, &c, sourceKeyPackage, b.leafKey.Public())
 	if err != nil {
 		return nil, err
 	}

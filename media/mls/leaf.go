@@ -258,7 +258,13 @@ func (n *LeafNode) member(i LeafIndex) Member {
 }
 
 // newLeaf makes the leaf of a configuration, unsigned.
-func newLeaf(c *Config, source leafSource, encryptionKey []byte) (*LeafNode, error) {
+// A LeafData makes the components of the app data dictionary of a new leaf,
+// whose encryption key is the one given: evidence about a leaf names its keys.
+// It is called once for each leaf, with the context of the call that makes the
+// leaf, and its error ends that call.
+type LeafData func(ctx context.Context, encryptionKey []byte) ([]AppData, error)
+
+func newLeaf(ctx context.Context, c *Config, source leafSource, encryptionKey []byte) (*LeafNode, error) {
 	n := &LeafNode{
 		encryptionKey: encryptionKey, signatureKey: c.Signer.Public(), credential: c.Credential, source: source,
 		extensions: slices.Clone(c.LeafExtensions),
@@ -266,6 +272,15 @@ func newLeaf(c *Config, source leafSource, encryptionKey []byte) (*LeafNode, err
 			Versions: []ProtocolVersion{MLS10}, Suites: []CipherSuite{c.Suite.id},
 			Credentials: []CredentialType{BasicCredential, X509Credential}, Proposals: []ProposalType{ProposalSelfRemove},
 		},
+	}
+	if c.LeafData != nil {
+		data, err := c.LeafData(ctx, encryptionKey)
+		if err != nil {
+			return nil, fmt.Errorf("mls: data of a new leaf: %w", err)
+		}
+		if len(data) > 0 {
+			n.extensions = append(n.extensions, AppDataDictionary(data))
+		}
 	}
 	caps := &n.capabilities
 	for _, id := range c.Suites {

@@ -244,7 +244,7 @@ func (g *Group) Propose(ctx context.Context, p Proposal) (msg, ref []byte, err e
 				key.Destroy()
 			}
 		}()
-		if p.update, err = newLeaf(&g.cfg, sourceUpdate, key.Public()); err != nil {
+		if p.update, err = newLeaf(ctx, &g.cfg, sourceUpdate, key.Public()); err != nil {
 			return nil, nil, err
 		}
 		if err = p.update.sign(ctx, g.cfg.Signer, e.context.groupID, e.self); err != nil {
