@@ -84,7 +84,7 @@ func (h *house) open(t testing.TB) *relay.Conn {
 func (h *house) join(t testing.TB, by *relay.Conn, name string, epoch uint64) *relay.Conn {
 	t.Helper()
 	c := h.dial(t, name)
-	if err := c.Attach(t.Context(), meetingID); err != nil {
+	if _, err := c.Attach(t.Context(), meetingID); err != nil {
 		t.Fatal(err)
 	}
 	type result struct {
@@ -222,7 +222,7 @@ func TestRecorder(t *testing.T) {
 		}
 		count[fmt.Sprintf("%T", m.Body)]++
 	}
-	for _, kind := range []string{"Open", "Opened", "Attach", "Done", "Knock", "Knocked", "Commit", "Accepted", "Ordered", "Welcomed"} {
+	for _, kind := range []string{"Open", "Opened", "Attach", "Attached", "Knock", "Knocked", "Commit", "Accepted", "Ordered", "Welcomed"} {
 		if count["signal."+kind] != 1 {
 			t.Errorf("%d of %s recorded: %v", count["signal."+kind], kind, count)
 		}

@@ -185,7 +185,7 @@ func TestKilledRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer curie.Close()
-	if err := curie.Attach(t.Context(), meetingID); err != nil {
+	if _, err := curie.Attach(t.Context(), meetingID); err != nil {
 		t.Fatal(err)
 	}
 	done := knock(t.Context(), curie, "curie")
@@ -331,7 +331,7 @@ func TestLargestCommit(t *testing.T) {
 	h := newHouse(t)
 	vauban := h.open(t)
 	c := h.dial(t, "curie")
-	if err := c.Attach(t.Context(), meetingID); err != nil {
+	if _, err := c.Attach(t.Context(), meetingID); err != nil {
 		t.Fatal(err)
 	}
 	got := make(chan relay.Admission, 1)

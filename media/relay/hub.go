@@ -169,6 +169,8 @@ func (h *hub) request(c *conn, m signal.Message) {
 		h.refuse(c, m.ID, b)
 	case signal.Evict:
 		h.evict(c, m.ID, b)
+	case signal.Fresh:
+		h.fresh(c, m.ID, b)
 	case signal.Leave:
 		h.takeOut(c, true)
 		h.answer(c, m.ID, signal.Done{})

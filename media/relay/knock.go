@@ -57,6 +57,16 @@ func (h *hub) attach(c *conn, id uint64, b signal.Attach) {
 	}
 	c.place, c.meeting = lobby, m
 	m.lobby[c] = true
+	h.answer(c, id, signal.Attached{Handle: m.fresh})
+}
+
+// fresh is Fresh of package signal.
+func (h *hub) fresh(c *conn, id uint64, b signal.Fresh) {
+	if c.place != member {
+		h.fail(c, id, signal.CodeState, "not a member")
+		return
+	}
+	c.meeting.fresh = b.Handle
 	h.answer(c, id, signal.Done{})
 }
 

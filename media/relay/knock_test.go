@@ -17,7 +17,7 @@ import (
 func (h *house) knocking(ctx context.Context, t *testing.T, name string) (*relay.Conn, <-chan error) {
 	t.Helper()
 	c := h.dial(t, name)
-	if err := c.Attach(t.Context(), meetingID); err != nil {
+	if _, err := c.Attach(t.Context(), meetingID); err != nil {
 		t.Fatal(err)
 	}
 	return c, knock(ctx, c, name)
@@ -93,7 +93,7 @@ func TestWelcomeOnlyOnceWon(t *testing.T) {
 	vauban := h.open(t)
 	curie := h.join(t, vauban, "curie", 0)
 	c := h.dial(t, "ampere")
-	if err := c.Attach(t.Context(), meetingID); err != nil {
+	if _, err := c.Attach(t.Context(), meetingID); err != nil {
 		t.Fatal(err)
 	}
 	got := make(chan relay.Admission, 1)
@@ -128,7 +128,7 @@ func TestKnockerSeesNothing(t *testing.T) {
 	waiting, done := h.knocking(ctx, t, "ampere")
 	k := await[relay.Knocked](t, vauban)
 	idle := h.dial(t, "pascal")
-	if err := idle.Attach(t.Context(), meetingID); err != nil {
+	if _, err := idle.Attach(t.Context(), meetingID); err != nil {
 		t.Fatal(err)
 	}
 	if err := idle.Refuse(t.Context(), k.ID, signal.Busy); err == nil || errors.Is(err, relay.ErrNotFound) {
@@ -141,7 +141,7 @@ func TestKnockerSeesNothing(t *testing.T) {
 	}
 	h.join(t, vauban, "fermat", 1)
 	for _, c := range []*relay.Conn{waiting, idle} { // an answer comes after all that was sent before
-		if err := c.Attach(t.Context(), meetingID); err == nil {
+		if _, err := c.Attach(t.Context(), meetingID); err == nil {
 			t.Error("attached twice")
 		}
 		select {
@@ -272,7 +272,7 @@ func TestLastLeaves(t *testing.T) {
 		t.Errorf("Knock = %v", err)
 	}
 	closedBy(t, waiting, signal.Ended)
-	if err := h.dial(t, "curie").Attach(t.Context(), meetingID); !errors.Is(err, relay.ErrNotFound) {
+	if _, err := h.dial(t, "curie").Attach(t.Context(), meetingID); !errors.Is(err, relay.ErrNotFound) {
 		t.Errorf("attached to a meeting that ended: %v", err)
 	}
 	if _, err := vauban.Open(t.Context(), meetingID, 0, nil); err != nil { // the connection is fresh again
@@ -290,5 +290,26 @@ func TestRestartedRoom(t *testing.T) {
 	closedBy(t, before, signal.Replaced)
 	if err := after.Send(t.Context(), application(2, "x")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestFreshHandle: who attaches gets what a member stated last, whoever it was.
+func TestFreshHandle(t *testing.T) {
+	h := newHouse(t)
+	vauban := h.open(t)
+	curie := h.join(t, vauban, "curie", 0)
+	for i, step := range []struct {
+		by   *relay.Conn
+		want string
+	}{{nil, ""}, {vauban, "epoch 1"}, {curie, "epoch 2"}} {
+		if step.by != nil {
+			if err := step.by.Fresh(t.Context(), []byte(step.want)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := h.dial(t, fmt.Sprint("newcomer", i)).Attach(t.Context(), meetingID)
+		if err != nil || string(got) != step.want {
+			t.Errorf("attached with %q, %v; want %q", got, err, step.want)
+		}
 	}
 }

@@ -22,6 +22,7 @@ type meeting struct {
 	seats map[Room]*seat
 	lobby map[*conn]bool
 	paced map[Room]int // knocks in this window
+	fresh []byte       // what newcomers bind their evidence to; see signal.Fresh
 	since time.Time    // when the window began
 }
 

@@ -41,9 +41,25 @@ func (c *Conn) position(ctx context.Context, b signal.Body) (Position, error) {
 	return Position{Epoch: opened.Epoch, Seq: opened.Seq}, nil
 }
 
-// Attach enters the lobby of a meeting. ErrNotFound means that it is not here.
-func (c *Conn) Attach(ctx context.Context, meeting []byte) error {
-	return c.do(ctx, signal.Attach{Meeting: meeting})
+// Attach enters the lobby of a meeting and returns the handle that a member
+// stated last, nil if none did: what the newcomer binds its evidence to. The
+// relay may have made it up, so it proves nothing by itself. ErrNotFound means
+// that the meeting is not here.
+func (c *Conn) Attach(ctx context.Context, meeting []byte) (handle []byte, err error) {
+	body, err := c.ask(ctx, signal.Attach{Meeting: meeting})
+	if err != nil {
+		return nil, err
+	}
+	attached, ok := body.(signal.Attached)
+	if !ok {
+		return nil, c.broke(body)
+	}
+	return attached.Handle, nil
+}
+
+// Fresh states the handle of the epoch, at most [signal.MaxHandle] bytes.
+func (c *Conn) Fresh(ctx context.Context, handle []byte) error {
+	return c.do(ctx, signal.Fresh{Handle: handle})
 }
 
 // An Admission is what a room gets that knocked and was let in.

@@ -150,7 +150,7 @@ func TestRefusals(t *testing.T) {
 	vauban := h.open(t)
 	curie := h.join(t, vauban, "curie", 0)
 	lobby := h.dial(t, "ampere")
-	if err := lobby.Attach(t.Context(), meetingID); err != nil {
+	if _, err := lobby.Attach(t.Context(), meetingID); err != nil {
 		t.Fatal(err)
 	}
 	fresh, unknown := h.dial(t, "ampere"), bytes.Repeat([]byte{9}, 16)
@@ -159,6 +159,7 @@ func TestRefusals(t *testing.T) {
 	}
 	ctx := t.Context()
 	open := func(c *relay.Conn, id []byte) error { _, err := c.Open(ctx, id, 1, nil); return err }
+	attach := func(c *relay.Conn, id []byte) error { _, err := c.Attach(ctx, id); return err }
 	rejoin := func(c *relay.Conn, id []byte, seq uint64) error { _, err := c.Rejoin(ctx, id, seq); return err }
 	knock := func(c *relay.Conn, kp []byte) error { _, err := c.Knock(ctx, kp); return err }
 	sends := func(c *relay.Conn, m []byte) error { return c.Send(ctx, m) }
@@ -181,9 +182,9 @@ func TestRefusals(t *testing.T) {
 		"rejoin before joining":        {rejoin(h.dial(t, "curie"), meetingID, 1), relay.ErrNotFound},
 		"rejoin in the future":         {rejoin(h.dial(t, "curie"), meetingID, 9), relay.ErrNotFound},
 		"rejoin at 0":                  {rejoin(fresh, meetingID, 0), signal.ErrMalformed},
-		"attach to an unknown meeting": {fresh.Attach(ctx, unknown), relay.ErrNotFound},
-		"attach twice":                 {lobby.Attach(ctx, meetingID), nil},
-		"attach as a member":           {curie.Attach(ctx, meetingID), nil},
+		"attach to an unknown meeting": {attach(fresh, unknown), relay.ErrNotFound},
+		"attach twice":                 {attach(lobby, meetingID), nil},
+		"attach as a member":           {attach(curie, meetingID), nil},
 		"knock outside":                {knock(fresh, keyPackage("")), nil},
 		"knock as a member":            {knock(curie, keyPackage("")), nil},
 		"knock with a welcome":         {knock(lobby, welcome("")), nil},
@@ -210,6 +211,9 @@ func TestRefusals(t *testing.T) {
 		"refuse no knock":              {curie.Refuse(ctx, "77", signal.Busy), relay.ErrNotFound},
 		"refuse a knock that is over":  {curie.Refuse(ctx, "1", signal.Busy), relay.ErrNotFound},
 		"refuse without a reason":      {curie.Refuse(ctx, "1", "because"), signal.ErrMalformed},
+		"fresh outside":                {fresh.Fresh(ctx, unknown), nil},
+		"fresh from the lobby":         {lobby.Fresh(ctx, unknown), nil},
+		"fresh of too much":            {curie.Fresh(ctx, make([]byte, signal.MaxHandle+1)), signal.ErrMalformed},
 		"evict outside":                {fresh.Evict(ctx, relay.Room{Name: "curie", Site: "Example"}), nil},
 		"evict as a guest":             {curie.Evict(ctx, relay.Room{Name: "vauban", Site: "Example"}), relay.ErrForbidden},
 		"evict nobody":                 {vauban.Evict(ctx, relay.Room{Name: "ampere", Site: "Example"}), relay.ErrNotFound},

@@ -29,7 +29,7 @@ func TestStranger(t *testing.T) {
 	stranger.SiteCA = h.site.Pool // it believes our relay, not the reverse
 	if c, err := relay.Dial(t.Context(), h.addr, relay.DialOptions{Credentials: stranger, Expect: relay.Expect{Name: "vauban"}}); err == nil {
 		// TLS 1.3 lets the client believe it is through until it reads.
-		if err := c.Attach(t.Context(), meetingID); !errors.Is(err, relay.ErrClosed) {
+		if _, err := c.Attach(t.Context(), meetingID); !errors.Is(err, relay.ErrClosed) {
 			t.Errorf("a stranger attached: %v", err)
 		}
 		c.Close()
@@ -126,7 +126,7 @@ func TestIdentityOf(t *testing.T) {
 func TestRoomConnsAreBounded(t *testing.T) {
 	h := newHouse(t)
 	for range relay.MaxRoomConns {
-		if err := h.dial(t, "curie").Attach(t.Context(), meetingID); !errors.Is(err, relay.ErrNotFound) {
+		if _, err := h.dial(t, "curie").Attach(t.Context(), meetingID); !errors.Is(err, relay.ErrNotFound) {
 			t.Fatal(err)
 		}
 	}

@@ -26,7 +26,7 @@ type (
 		Members []Room
 	}
 
-	// Attach enters the lobby of a meeting. Answered by Done.
+	// Attach enters the lobby of a meeting. Answered by Attached.
 	Attach struct {
 		_       struct{} `cbor:",toarray"`
 		Meeting []byte
@@ -79,6 +79,15 @@ type (
 		Room Room
 	}
 
+	// Fresh states the epoch handle (RFC 9334, Section 10.3) to which newcomers
+	// bind their evidence. A member sends it in each epoch; the relay hands the
+	// newest one to who attaches, and knows nothing of what it means. Answered
+	// by Done.
+	Fresh struct {
+		_      struct{} `cbor:",toarray"`
+		Handle []byte
+	}
+
 	// Leave gives up the membership, the knock or the place in the lobby; the
 	// connection is a fresh one afterwards. Answered by Done.
 	Leave struct {
@@ -122,6 +131,13 @@ type (
 	// Done says that a request was carried out.
 	Done struct {
 		_ struct{} `cbor:",toarray"`
+	}
+
+	// Attached lets a room into the lobby. Handle is what a member stated last
+	// by Fresh, empty if nobody did.
+	Attached struct {
+		_      struct{} `cbor:",toarray"`
+		Handle []byte
 	}
 
 	// Accepted says where in the log a message went.
@@ -243,6 +259,7 @@ func (Evict) kind() Kind      { return KindEvict }
 func (Leave) kind() Kind      { return KindLeave }
 func (Ring) kind() Kind       { return KindRing }
 func (Cancel) kind() Kind     { return KindCancel }
+func (Fresh) kind() Kind      { return KindFresh }
 func (Opened) kind() Kind     { return KindOpened }
 func (Done) kind() Kind       { return KindDone }
 func (Accepted) kind() Kind   { return KindAccepted }
@@ -253,6 +270,7 @@ func (Ringing) kind() Kind    { return KindRinging }
 func (Answered) kind() Kind   { return KindAnswered }
 func (Declined) kind() Kind   { return KindDeclined }
 func (Error) kind() Kind      { return KindError }
+func (Attached) kind() Kind   { return KindAttached }
 func (Ordered) kind() Kind    { return KindOrdered }
 func (Knocked) kind() Kind    { return KindKnocked }
 func (KnockEnded) kind() Kind { return KindKnockEnded }

@@ -16,8 +16,16 @@ func (b Knock) check() error  { return checkBytes("key package", b.KeyPackage, M
 func (b Submit) check() error { return checkBytes("message", b.Message, MaxHandshake) }
 func (b Refuse) check() error { return firstOf(checkNumber(b.Knock), checkReason(b.Reason)) }
 func (b Evict) check() error  { return b.Room.check() }
+func (b Fresh) check() error  { return checkBytes("handle", b.Handle, MaxHandle) }
 func (Leave) check() error    { return nil }
 func (Cancel) check() error   { return nil }
+
+func (b Attached) check() error {
+	if len(b.Handle) > MaxHandle {
+		return malformed("handle of %d bytes", len(b.Handle))
+	}
+	return nil
+}
 
 func (b Open) check() error {
 	if len(b.Members) > MaxMembers {

@@ -44,11 +44,11 @@ const arrayOf4 = 0x80 | 4
 var decoders = [256]func([]byte) (Body, error){
 	KindOpen: decode[Open], KindAttach: decode[Attach], KindKnock: decode[Knock], KindRejoin: decode[Rejoin],
 	KindCommit: decode[Commit], KindSubmit: decode[Submit], KindRefuse: decode[Refuse], KindEvict: decode[Evict],
-	KindLeave: decode[Leave], KindRing: decode[Ring], KindCancel: decode[Cancel],
+	KindLeave: decode[Leave], KindRing: decode[Ring], KindCancel: decode[Cancel], KindFresh: decode[Fresh],
 
 	KindOpened: decode[Opened], KindDone: decode[Done], KindAccepted: decode[Accepted], KindStale: decode[Stale],
 	KindWelcomed: decode[Welcomed], KindRefused: decode[Refused], KindRinging: decode[Ringing],
-	KindAnswered: decode[Answered], KindDeclined: decode[Declined], KindError: decode[Error],
+	KindAnswered: decode[Answered], KindDeclined: decode[Declined], KindError: decode[Error], KindAttached: decode[Attached],
 
 	KindOrdered: decode[Ordered], KindKnocked: decode[Knocked], KindKnockEnded: decode[KnockEnded],
 	KindPresence: decode[Presence], KindGone: decode[Gone], KindClosed: decode[Closed],

@@ -28,6 +28,7 @@ const (
 	MaxName    = 64  // name and site of a room
 	MaxAddress = 261 // host and port; a DNS name has up to 253
 	MaxDetail  = 128 // the free text of an Error
+	MaxHandle  = 64  // of an epoch, to which evidence is bound
 
 	MaxKeyPackage  = 64 << 10
 	MaxApplication = 64 << 10 // an application message of a group
@@ -85,6 +86,7 @@ const (
 	KindLeave  Kind = 9
 	KindRing   Kind = 10
 	KindCancel Kind = 11
+	KindFresh  Kind = 12
 
 	KindOpened   Kind = 32
 	KindDone     Kind = 33
@@ -96,6 +98,7 @@ const (
 	KindAnswered Kind = 39
 	KindDeclined Kind = 40
 	KindError    Kind = 41
+	KindAttached Kind = 42
 
 	KindOrdered    Kind = 64
 	KindKnocked    Kind = 65

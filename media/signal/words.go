@@ -12,6 +12,8 @@ const (
 	NoAnswer   Reason = "no_answer"   // nobody said anything in time
 	NotAllowed Reason = "not_allowed" // the meeting's policy says no
 
+	NotAttested Reason = "not_attested" // the room did not prove its software
+
 	WasWelcomed Reason = "welcomed" // the knock led to a membership
 	WasRefused  Reason = "refused"  // the knock was turned away
 	Left        Reason = "left"     // the room went by itself
@@ -30,7 +32,7 @@ const (
 // Valid reports whether r is one of the reasons above.
 func (r Reason) Valid() bool {
 	switch r {
-	case Busy, DeclinedBy, NoAnswer, NotAllowed, WasWelcomed, WasRefused, Left, Removed, Lost,
+	case Busy, DeclinedBy, NoAnswer, NotAllowed, NotAttested, WasWelcomed, WasRefused, Left, Removed, Lost,
 		Replaced, Reopened, Ended, TooSlow, Confused, TooMany, Stopping:
 		return true
 	}
