@@ -98,9 +98,14 @@ var (
 	ErrUnreachable = errors.New("call: the other room cannot be reached")
 	ErrCancelled   = errors.New("call: the caller hung up")
 	ErrNotAdmitted = errors.New("call: refused by a member")
-	ErrRemoved     = errors.New("call: removed by a member")
-	ErrEnded       = errors.New("call: the others left")
-	ErrLost        = errors.New("call: the meeting was not found again")
+	// ErrNotAttested: the meeting takes only rooms that prove their software, and
+	// the called room did not. It is a [NotAttestedError].
+	ErrNotAttested = errors.New("call: the other room did not prove its software")
+	// ErrNotProved: the same, of this room.
+	ErrNotProved = errors.New("call: this room could not prove its software")
+	ErrRemoved   = errors.New("call: removed by a member")
+	ErrEnded     = errors.New("call: the others left")
+	ErrLost      = errors.New("call: the meeting was not found again")
 )
 
 // errLeft ends a meeting that this room leaves by itself.
@@ -203,6 +208,17 @@ func (e *Engine) SetMuted(ctx context.Context, muted bool) error {
 		o.status.Muted = muted
 		e.config.Media.SetMuted(muted)
 		o.say()
+		return nil
+	})
+}
+
+// Reappraise judges the evidence of all members again, since what it is judged
+// by has changed.
+func (e *Engine) Reappraise(ctx context.Context) error {
+	return e.ask(ctx, func(o *owner) error {
+		if o.meeting != nil && o.meeting.session != nil {
+			o.meeting.session.Reappraise()
+		}
 		return nil
 	})
 }

@@ -96,7 +96,7 @@ func (m *meeting) knock(o *owner, relays []Relay) {
 		for {
 			for _, r := range relays {
 				session, l, err := m.knockAt(ctx, r)
-				if err == nil || !again || errors.Is(err, ErrNotAdmitted) {
+				if err == nil || !again || errors.Is(err, ErrNotAdmitted) || errors.Is(err, ErrNotProved) {
 					m.settle(session, l, err)
 					return
 				}
@@ -128,10 +128,11 @@ func (m *meeting) knockAt(ctx context.Context, r Relay) (*e2ee.Session, line, er
 // admitted asks to be let in, which may take as long as ctx; what machines
 // answer may take as long as ask.
 func (m *meeting) admitted(ctx, ask context.Context, conn *relay.Conn) (*e2ee.Session, uint64, error) {
-	if err := conn.Attach(ask, m.id); err != nil {
+	handle, err := conn.Attach(ask, m.id)
+	if err != nil {
 		return nil, 0, errors.Join(ErrUnreachable, err)
 	}
-	joiner, err := e2ee.NewJoiner(ask, m.group())
+	joiner, err := e2ee.NewJoiner(ask, m.group(), handle)
 	if err != nil {
 		return nil, 0, fmt.Errorf("call: KeyPackage: %w", err)
 	}
@@ -139,6 +140,9 @@ func (m *meeting) admitted(ctx, ask context.Context, conn *relay.Conn) (*e2ee.Se
 	m.post(func(*owner) { m.knocking = true })
 	admission, err := conn.Knock(ctx, joiner.KeyPackage())
 	if refused := (*relay.RefusedError)(nil); errors.As(err, &refused) {
+		if refused.Reason == signal.NotAttested {
+			return nil, 0, errors.Join(ErrNotProved, err)
+		}
 		return nil, 0, errors.Join(ErrNotAdmitted, err)
 	} else if err != nil {
 		return nil, 0, err
@@ -154,6 +158,7 @@ func (m *meeting) admitted(ctx, ask context.Context, conn *relay.Conn) (*e2ee.Se
 func (m *meeting) useRelay(l line) {
 	m.conn, m.host, m.seq = l.conn, l.host, l.seq
 	m.mail.use(l.conn)
+	m.freshen()
 	conn, session := l.conn, m.session
 	m.begin(func(ctx context.Context) {
 		for event := range conn.Events() {
@@ -162,7 +167,7 @@ func (m *meeting) useRelay(l line) {
 					m.log.Debug("a message of the log was dropped", "err", err)
 				}
 			}
-			if !m.post(func(*owner) { m.relayed(event) }) {
+			if !m.post(func(o *owner) { m.relayed(o, event) }) {
 				return
 			}
 		}
@@ -172,12 +177,12 @@ func (m *meeting) useRelay(l line) {
 
 // relayed takes what the relay says. It is a hint about who can be reached and
 // never about who is in.
-func (m *meeting) relayed(event relay.Event) {
+func (m *meeting) relayed(o *owner, event relay.Event) {
 	switch e := event.(type) {
 	case relay.Ordered:
 		m.seq = e.Seq + 1
 	case relay.Knocked:
-		m.knocked(e)
+		m.knocked(o, e)
 	case relay.KnockEnded:
 		delete(m.knocks, e.ID)
 	case relay.Presence:
@@ -197,18 +202,24 @@ func (m *meeting) present(room string, here bool) {
 
 // knocked lets a room in that this room invited, or that was lost lately and
 // still has its key. For any other a person decides.
-func (m *meeting) knocked(e relay.Knocked) {
-	if len(m.knocks) >= relay.MaxKnocks { // an honest relay passes no more on
+func (m *meeting) knocked(o *owner, e relay.Knocked) {
+	if m.session == nil || len(m.knocks) >= relay.MaxKnocks { // an honest relay passes no more on
 		return
 	}
-	who, err := e2ee.ParseCandidate(m.group(), e.KeyPackage)
+	who, err := m.session.Candidate(e.KeyPackage)
 	if err != nil {
 		m.log.Warn("a knock was refused", "room", e.Room.Name, "err", err)
-		m.refuse(e.ID)
+		m.refuse(e.ID, signal.NotAllowed)
+		return
+	}
+	if m.epoch.Mode == e2ee.AttestedOnly && !who.Verdict.Tier.Accepted() {
+		m.notProved(o, e.ID, who)
 		return
 	}
 	w := &waiting{
-		Knock:      Knock{ID: e.ID, Name: who.Name, Site: who.Site, Credential: who.Credential, Since: time.Now()},
+		Knock: Knock{
+			ID: e.ID, Name: who.Name, Site: who.Site, Credential: who.Credential, Since: time.Now(), Verdict: who.Verdict,
+		},
 		keyPackage: e.KeyPackage, signature: string(who.SignatureKey),
 	}
 	m.knocks[e.ID] = w
@@ -217,6 +228,22 @@ func (m *meeting) knocked(e relay.Knocked) {
 		m.admit(w)
 	case m.returns(who):
 		// The first of the members lets it in.
+	}
+}
+
+// notProved turns a room away that did not prove its software. If this room
+// called it, the call is over.
+func (m *meeting) notProved(o *owner, id string, who e2ee.Member) {
+	m.log.Warn("a room did not prove its software", "room", who.Name, "reason", who.Verdict.Reason, "detail", who.Verdict.Detail)
+	m.refuse(id, signal.NotAttested)
+	called := m.invited[who.Name]
+	if called == nil {
+		return
+	}
+	called.cancel()
+	delete(m.invited, who.Name)
+	if o.status.State == Calling {
+		o.fail(&NotAttestedError{Room: who.Name, Verdict: who.Verdict})
 	}
 }
 
@@ -249,7 +276,7 @@ func (m *meeting) admit(w *waiting) {
 	})
 }
 
-func (m *meeting) refuse(id string) {
+func (m *meeting) refuse(id string, why signal.Reason) {
 	conn := m.conn
 	if conn == nil {
 		return
@@ -257,7 +284,7 @@ func (m *meeting) refuse(id string) {
 	m.begin(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, askFor)
 		defer cancel()
-		if err := conn.Refuse(ctx, id, signal.NotAllowed); err != nil {
+		if err := conn.Refuse(ctx, id, why); err != nil {
 			m.log.Debug("a knock is over", "err", err)
 		}
 	})
@@ -273,7 +300,7 @@ func (m *meeting) decide(id string, credential [32]byte, admit bool) error {
 		m.admit(w)
 	} else {
 		delete(m.knocks, id)
-		m.refuse(id)
+		m.refuse(id, signal.NotAllowed)
 	}
 	return nil
 }

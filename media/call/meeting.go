@@ -155,6 +155,7 @@ func (m *meeting) observed(o *owner, e e2ee.Epoch) {
 	}
 	o.newCode(m, e)
 	m.evict(e)
+	m.freshen()
 	for _, gone := range e.Removed {
 		if other := m.members[gone.Leaf]; other != nil {
 			m.recall(other)
@@ -175,6 +176,7 @@ func (m *meeting) observed(o *owner, e e2ee.Epoch) {
 		m.members[in.Leaf] = newMember(m, in)
 		delete(m.invited, in.Name)
 	}
+	m.judged()
 	m.refan()
 	if len(m.members) > 0 && o.status.State != Connected && o.status.State != Leaving {
 		o.move(onAdmitted)
@@ -195,6 +197,50 @@ func (m *meeting) observed(o *owner, e e2ee.Epoch) {
 		return
 	}
 	m.save(o)
+}
+
+// Verdicts implements [e2ee.Observer].
+func (m *meeting) Verdicts(e e2ee.Epoch) {
+	m.post(func(*owner) {
+		if e.Number == m.epoch.Number {
+			m.epoch = e
+			m.judged()
+		}
+	})
+}
+
+// judged takes the newest verdicts. A room whose enrolment the site has revoked
+// loses its seat: every member asks for that, and one commit wins.
+func (m *meeting) judged() {
+	for _, in := range m.epoch.Members {
+		other := m.members[in.Leaf]
+		if other == nil {
+			continue
+		}
+		other.Verdict = in.Verdict
+		if in.Verdict.Revoked && !other.unwanted {
+			m.log.Warn("a room whose enrolment was revoked is put out", "room", other.Name)
+			other.unwanted = true
+			m.removeLater(in.Leaf)
+		}
+	}
+}
+
+// freshen states the handle of the epoch at the relay, for newcomers. One
+// member does: the one whose relay it is, or who acts for all.
+func (m *meeting) freshen() {
+	conn := m.conn
+	if conn == nil || m.epoch.Members == nil || m.host.Room != m.engine.own.Room && !m.first() {
+		return
+	}
+	handle := m.epoch.Handle()
+	m.begin(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, askFor)
+		defer cancel()
+		if err := conn.Fresh(ctx, handle); err != nil && !isCause(err) {
+			m.log.Warn("newcomers cannot prove that they are fresh", "err", err)
+		}
+	})
 }
 
 // evict tells this room's own relay to serve removed rooms no longer: it cannot
@@ -355,11 +401,12 @@ func (m *meeting) refan() {
 }
 
 func (m *meeting) roster() []Member {
-	all := []Member{}
+	all, now := []Member{}, time.Now()
 	for _, in := range m.epoch.Members {
 		shown := Member{
 			ID: memberID(in), Leaf: in.Leaf, Name: in.Name, Site: in.Site, Credential: in.Credential,
 			Self: in.Leaf == m.epoch.Self, Link: LinkGood,
+			Verdict: in.Verdict.Aged(now, m.maxAge()), VerdictAge: age(in.Verdict, now),
 		}
 		if other := m.members[in.Leaf]; other != nil {
 			shown.SaysMuted, shown.SaysCameraOff = other.says.Muted, other.says.CameraOff
@@ -369,6 +416,25 @@ func (m *meeting) roster() []Member {
 	}
 	return all
 }
+
+// maxAge is how old evidence may be before the panel warns.
+func (m *meeting) maxAge() time.Duration {
+	if limit := m.engine.config.Group.Attestation.MaxAge; limit > 0 {
+		return limit
+	}
+	return e2ee.DefaultMaxAge
+}
+
+// age is that of a verdict's evidence in steps of ageStep, so that the status
+// does not change all the time.
+func age(v e2ee.Verdict, now time.Time) time.Duration {
+	if v.At.IsZero() {
+		return 0
+	}
+	return now.Sub(v.At).Truncate(ageStep)
+}
+
+const ageStep = 15 * time.Second
 
 // save keeps where a restarted room finds the meeting: at the relay that
 // carries it now, then at those of the members, its own last.

@@ -70,6 +70,8 @@ type Member struct {
 	SaysCameraOff bool
 	Link          Link
 	Counts        Counts
+	Verdict       e2ee.Verdict  // on its software, by this room's own appraisal
+	VerdictAge    time.Duration // of the evidence
 }
 
 // A Link is how the media of a member arrive.
@@ -91,7 +93,22 @@ type Knock struct {
 	Name, Site string
 	Credential [32]byte
 	Since      time.Time
+	Verdict    e2ee.Verdict
 }
+
+// A NotAttestedError is an [ErrNotAttested] with the verdict, for the panel.
+type NotAttestedError struct {
+	Room    string
+	Verdict e2ee.Verdict
+}
+
+// Error says which room and why.
+func (e *NotAttestedError) Error() string {
+	return ErrNotAttested.Error() + ": " + e.Room + ": " + e.Verdict.Reason
+}
+
+// Unwrap makes it an [ErrNotAttested].
+func (e *NotAttestedError) Unwrap() error { return ErrNotAttested }
 
 // publish tells the listener and the stage, if anything changed.
 func (o *owner) publish() {

@@ -26,6 +26,9 @@ const (
 const (
 	messageReady   = 1 // then the epoch, 8 bytes: its sender opens frames of it
 	messagePayload = 2 // then what Broadcast was given
+	// messageEvidence: then the epoch, 8 bytes, and evidence about its sender's
+	// leaf that is bound to the handle of that epoch.
+	messageEvidence = 3
 )
 
 // A changeover is an epoch that is installed and not yet sent with.
@@ -44,7 +47,10 @@ type fade struct {
 // roster reads the members from the ratchet tree, and from nothing else. From
 // the epoch before it knows how long each has been here.
 func (s *Session) roster(g *mls.Group, before *Epoch) (*Epoch, error) {
-	e := &Epoch{Number: g.Epoch(), Suite: s.set.suite.String(), Hybrid: s.set.suite.Hybrid(), Self: Leaf(g.Self())}
+	e := &Epoch{
+		Number: g.Epoch(), Suite: s.set.suite.String(), Hybrid: s.set.suite.Hybrid(), Self: Leaf(g.Self()),
+		Mode: s.witness.mode,
+	}
 	for _, leaf := range g.Members() {
 		m, id, err := newMember(leaf)
 		if err != nil {
@@ -93,6 +99,10 @@ func (o *owner) moved(ctx context.Context, d mls.Diff) error {
 	for _, m := range e.Removed {
 		gone = append(gone, m.Leaf)
 	}
+	if err := o.s.witness.follow(o.g, d); err != nil {
+		return err
+	}
+	o.s.witness.tell(e)
 	now := time.Now()
 	for _, old := range o.s.ring.Epochs() {
 		if old < e.Number {
@@ -104,12 +114,17 @@ func (o *owner) moved(ctx context.Context, d mls.Diff) error {
 		o.s.ring.Hold(HoldQuestion)
 	}
 	o.arrange(before, e, now)
+	o.s.holdEvidence(e)
 	o.s.ring.Release(HoldFork)
 	o.s.snap.Store(e)
 	o.settleRemovals(e)
 	o.announceReady(ctx, e.Number)
 	o.s.set.Observer.Epoch(*e)
 	o.wantCode()
+	if len(e.Added) > 0 {
+		// A newcomer knows the handle of no epoch before its own.
+		o.wantProof(now)
+	}
 	return nil
 }
 

@@ -26,7 +26,7 @@ const DefaultRotation = 10 * time.Minute
 var ErrClassical = errors.New("e2ee: classical cipher suite refused")
 
 // Config is what a room brings to a meeting. Signer, Chain, Sites and, but for
-// [ParseCandidate], Delivery and Observer are required.
+// [Session.Candidate], Delivery and Observer are required.
 type Config struct {
 	Suite          mls.CipherSuite // 0 means DefaultSuite
 	AllowClassical bool            // takes suites without a post-quantum half, too
@@ -37,6 +37,8 @@ type Config struct {
 
 	Delivery Delivery
 	Observer Observer
+
+	Attestation Attestation // the zero value proves nothing and judges nobody
 
 	Now      func() time.Time // for the dates of certificates; nil means time.Now
 	Rotation time.Duration    // how often keys are renewed; 0 means DefaultRotation, less than 0 never
@@ -77,6 +79,8 @@ type Observer interface {
 	// Code reports the security code of an epoch, 30 digits, some time after it
 	// began; none comes for an epoch that has already passed.
 	Code(epoch uint64, code string)
+	// Verdicts reports that the verdicts of members of the newest epoch changed.
+	Verdicts(e Epoch)
 	// Message reports what a member sent with Broadcast.
 	Message(from Member, payload []byte)
 }
@@ -86,6 +90,9 @@ type settings struct {
 	Config
 	suite *mls.Suite
 	auth  authenticator
+	// next is what the evidence in the next leaf is bound to. Whoever makes the
+	// leaf sets it: the Joiner, then the goroutine of Run.
+	next bond
 }
 
 func (c Config) check() (*settings, error) {
@@ -108,6 +115,12 @@ func (c Config) check() (*settings, error) {
 	if c.Rotation == 0 {
 		c.Rotation = DefaultRotation
 	}
+	if c.Attestation.MaxAge == 0 {
+		c.Attestation.MaxAge = DefaultMaxAge
+	}
+	if c.Attestation.Mode == AttestedOnly && (c.Attestation.Attestor == nil || c.Attestation.Appraiser == nil) {
+		return nil, errors.New("e2ee: a meeting of attested rooms only, but no Attestor or no Appraiser")
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -122,6 +135,7 @@ func (s *settings) group() mls.Config {
 		Credential:    mls.Credential{Type: mls.X509Credential, Certificates: s.Chain},
 		Authenticator: s.auth,
 		Now:           s.Now,
+		LeafData:      s.leafData,
 	}
 }
 
@@ -142,16 +156,4 @@ func (s *settings) candidate(message []byte) (*mls.KeyPackage, Member, error) {
 	}
 	m, _, err := newMember(kp.Member())
 	return kp, m, err
-}
-
-// ParseCandidate says who knocks with a KeyPackage. The room is of a known
-// site, its certificate is valid now, and it holds the signature key. Leaf and
-// Since are 0.
-func ParseCandidate(c Config, keyPackage []byte) (Member, error) {
-	s, err := c.check()
-	if err != nil {
-		return Member{}, err
-	}
-	_, m, err := s.candidate(keyPackage)
-	return m, err
 }

@@ -15,13 +15,15 @@ type Joiner struct {
 	bundle *mls.KeyPackageBundle
 }
 
-// NewJoiner makes fresh keys for one meeting. The caller ends it with
-// [Joiner.Destroy].
-func NewJoiner(ctx context.Context, c Config) (*Joiner, error) {
+// NewJoiner makes fresh keys for one meeting, and evidence about them that is
+// bound to the handle: what [Epoch.Handle] gave a member, by way of the relay.
+// Without one there is no evidence. The caller ends it with [Joiner.Destroy].
+func NewJoiner(ctx context.Context, c Config, handle []byte) (*Joiner, error) {
 	set, err := c.checkAll()
 	if err != nil {
 		return nil, err
 	}
+	set.next.fresh, set.next.ok = parseFreshness(handle)
 	bundle, err := mls.NewKeyPackage(ctx, set.group())
 	if err != nil {
 		return nil, fmt.Errorf("e2ee: key package: %w", err)
@@ -39,7 +41,7 @@ func (j *Joiner) Join(ctx context.Context, welcome []byte) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("e2ee: join: %w", err)
 	}
-	return newSession(j.set, g)
+	return newSession(j.set, g, g.Extensions())
 }
 
 // Destroy wipes the keys that no meeting took over. It may be called twice.

@@ -40,12 +40,15 @@ const (
 	HoldRemoval
 	// HoldFork: the relay's log and the group disagree.
 	HoldFork
+	// HoldEvidence: the meeting takes attested rooms only, and this room has not
+	// accepted the evidence of every member.
+	HoldEvidence
 )
 
 // String lists the reasons as logs do.
 func (r Reason) String() string {
 	var names []string
-	for i, name := range []string{"question", "removal", "fork"} {
+	for i, name := range []string{"question", "removal", "fork", "evidence"} {
 		if r&(1<<i) != 0 {
 			names = append(names, name)
 		}

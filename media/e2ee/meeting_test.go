@@ -108,6 +108,7 @@ func (nowhere) Send(context.Context, []byte) error { return nil }
 type observer struct {
 	mu       sync.Mutex
 	epochs   []e2ee.Epoch
+	verdicts []e2ee.Epoch
 	codes    map[uint64]string
 	messages []string
 	hook     func(e2ee.Epoch)
@@ -121,6 +122,12 @@ func (o *observer) Epoch(e e2ee.Epoch) {
 	if hook != nil {
 		hook(e)
 	}
+}
+
+func (o *observer) Verdicts(e e2ee.Epoch) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.verdicts = append(o.verdicts, e)
 }
 
 func (o *observer) Code(epoch uint64, code string) {
@@ -236,7 +243,7 @@ func (m *meeting) create(name string) *room {
 // knock makes a KeyPackage of a room, which then waits for its Welcome.
 func (m *meeting) knock(r *room) []byte {
 	m.tb.Helper()
-	j, err := e2ee.NewJoiner(m.ctx, r.config)
+	j, err := e2ee.NewJoiner(m.ctx, r.config, m.handle())
 	if err != nil {
 		m.tb.Fatal(err)
 	}
@@ -245,6 +252,26 @@ func (m *meeting) knock(r *room) []byte {
 	m.rooms[r.name] = r
 	m.mu.Unlock()
 	return j.KeyPackage()
+}
+
+// handle is what the relay of the meeting hands to newcomers: what any member
+// stated last. The tests' members state it at once.
+func (m *meeting) handle() []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var newest e2ee.Epoch
+	for _, r := range m.rooms {
+		if r.session == nil {
+			continue
+		}
+		if e := r.session.Epoch(); e.Number >= newest.Number && !e.SelfRemoved {
+			newest = e
+		}
+	}
+	if newest.Members == nil {
+		return nil
+	}
+	return newest.Handle()
 }
 
 // admit lets r in through a member, and waits until all is quiet.

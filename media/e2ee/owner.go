@@ -44,6 +44,10 @@ type owner struct {
 	codes chan code
 	coder bool // a code is being computed
 
+	proofs  chan proof
+	proving bool      // evidence is being made
+	proveAt time.Time // when to make evidence; zero while nobody waits for any
+
 	ended error // why Run ends
 }
 
@@ -73,7 +77,7 @@ func (s *Session) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	o := &owner{
 		s: s, g: s.group, done: ctx.Done(),
-		result: make(chan submission), out: make(chan outgoing, maxOutgoing), codes: make(chan code),
+		result: make(chan submission), out: make(chan outgoing, maxOutgoing), codes: make(chan code), proofs: make(chan proof),
 	}
 	defer close(s.done)
 	defer o.g.Destroy()
@@ -86,6 +90,9 @@ func (s *Session) Run(ctx context.Context) error {
 	s.set.Observer.Epoch(*s.snap.Load())
 	o.wantCode()
 	o.planRotation()
+	if len(s.snap.Load().Members) > 1 {
+		o.wantProof(time.Now()) // those who are here must see what runs on the newcomer
+	}
 	return o.loop(ctx)
 }
 
@@ -96,6 +103,7 @@ func (o *owner) loop(ctx context.Context) error {
 		now := time.Now()
 		o.move(now)
 		o.rotate(ctx, now)
+		o.prove(ctx, now)
 		o.work(ctx, now)
 		if o.ended != nil {
 			return o.ended
@@ -115,6 +123,11 @@ func (o *owner) loop(ctx context.Context) error {
 			o.answered(r)
 		case c := <-o.codes:
 			o.coded(c)
+		case p := <-o.proofs:
+			o.proved(ctx, p)
+		case <-o.s.reappraise:
+			o.s.witness.again()
+			o.judged()
 		}
 	}
 }
@@ -135,6 +148,9 @@ func (o *owner) wake(now time.Time) time.Duration {
 		due(f.at)
 	}
 	due(o.rotateAt)
+	if !o.proving {
+		due(o.proveAt)
+	}
 	if o.job != nil {
 		due(o.job.wake)
 	} else if len(o.queue) > 0 && o.busy == nil {
@@ -176,7 +192,7 @@ func (o *owner) commit(ctx context.Context, message []byte) error {
 	}
 	staged, err := o.g.Stage(ctx, message)
 	if err == nil {
-		if err = judge(o.s.snap.Load(), staged.Diff()); err != nil {
+		if err = o.s.judge(staged.Diff()); err != nil {
 			staged.Discard()
 		}
 	}
@@ -248,6 +264,13 @@ func (o *owner) application(ctx context.Context, message []byte) error {
 			return fmt.Errorf("%w: malformed ready", ErrRefused)
 		}
 		o.ready(from.Leaf, binary.BigEndian.Uint64(body))
+	case messageEvidence:
+		if len(body) <= 8 || len(body) > 8+MaxEvidence {
+			return fmt.Errorf("%w: malformed evidence", ErrRefused)
+		}
+		if o.s.witness.heard(from.Leaf, binary.BigEndian.Uint64(body), body[8:]) {
+			o.judged()
+		}
 	case messagePayload:
 		o.s.set.Observer.Message(from, body)
 	}

@@ -66,6 +66,41 @@ func judge(before *Epoch, d mls.Diff) error {
 	return unique(members)
 }
 
+// judge applies the rules for all meetings, and that for attested rooms only:
+// every new leaf has evidence that is bound to it, and that of a committer is
+// bound to the epoch which the commit ends.
+func (s *Session) judge(d mls.Diff) error {
+	before := s.snap.Load()
+	if err := judge(before, d); err != nil {
+		return err
+	}
+	return s.judgeEvidence(before, d)
+}
+
+// judgeEvidence looks at form and binding alone. What the evidence says, and how
+// old a newcomer's handle is, each room judges for itself: clocks, reference
+// values and the epochs that a room has seen differ.
+func (s *Session) judgeEvidence(before *Epoch, d mls.Diff) error {
+	if before.Mode != AttestedOnly {
+		return nil
+	}
+	appraiser := s.set.Attestation.Appraiser
+	for _, leaf := range d.Added {
+		e, ok := evidenceOf(leaf)
+		if !ok || !appraiser.Bound(e.evidence, s.set.binding(leaf, nil, e.fresh)) {
+			return fmt.Errorf("%w: leaf %d without evidence about it", ErrPolicy, leaf.Index)
+		}
+	}
+	now := before.fresh[len(before.fresh)-1].freshness
+	for _, leaf := range d.Updated {
+		e, ok := evidenceOf(leaf)
+		if !ok || e.fresh != now || !appraiser.Bound(e.evidence, s.set.binding(leaf, s.group.ID(), e.fresh)) {
+			return fmt.Errorf("%w: leaf %d renewed without evidence of this epoch", ErrPolicy, leaf.Index)
+		}
+	}
+	return nil
+}
+
 // judgeUpdate judges the leaf with which a committer replaces its own.
 func judgeUpdate(members []Member, committer mls.LeafIndex, leaf mls.Member) error {
 	if leaf.Index != committer {

@@ -19,6 +19,8 @@ type Member struct {
 	// Lapsed says that the certificate is not valid now by this room's clock.
 	// Another room let it in: see [HoldQuestion].
 	Lapsed bool
+	// Verdict is what this room makes of the room's evidence.
+	Verdict Verdict
 }
 
 // An Epoch is the state of the group between two commits.
@@ -33,7 +35,14 @@ type Epoch struct {
 	// SelfRemoved says that the commit removed this room. Members are those of
 	// the epoch before.
 	SelfRemoved bool
+
+	Mode  Mode // whom the meeting takes
+	fresh []known
 }
+
+// Handle is what newcomers bind their evidence to while this is the epoch. It
+// may be told to the relay.
+func (e Epoch) Handle() []byte { return e.fresh[len(e.fresh)-1].bytes() }
 
 // member returns the member of a leaf.
 func (e *Epoch) member(leaf Leaf) (Member, bool) {

@@ -41,13 +41,16 @@ type Session struct {
 	ring *Keyring
 	snap atomic.Pointer[Epoch]
 
-	group   *mls.Group // Run's, once it runs
+	group   *mls.Group // Run's, once it runs, as is the witness
+	witness *witness
 	running atomic.Bool
 	done    chan struct{} // closed when Run returns
 
 	delivered chan delivered
 	asked     chan *wish
 	said      chan said
+
+	reappraise chan struct{} // with room for one
 
 	mu       sync.Mutex
 	removals []Member // asked for here and not in effect: see HoldRemoval
@@ -69,31 +72,38 @@ func Create(ctx context.Context, c Config, groupID []byte) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := mls.Create(ctx, set.group(), groupID, required())
+	g, err := mls.Create(ctx, set.group(), groupID, required(), policy(set.Attestation.Mode))
 	if err != nil {
 		return nil, fmt.Errorf("e2ee: create: %w", err)
 	}
-	return newSession(set, g)
+	return newSession(set, g, g.Extensions())
 }
 
 // newSession takes over a group whose members it checks.
-func newSession(set *settings, g *mls.Group) (_ *Session, err error) {
+func newSession(set *settings, g *mls.Group, context []mls.Extension) (_ *Session, err error) {
 	defer func() {
 		if err != nil {
 			g.Destroy()
 		}
 	}()
+	witness, err := newWitness(set, g, context)
+	if err != nil {
+		return nil, err
+	}
 	s := &Session{
-		set: set, ring: NewKeyring(), group: g,
+		set: set, ring: NewKeyring(), group: g, witness: witness,
 		done:      make(chan struct{}),
 		delivered: make(chan delivered),
 		asked:     make(chan *wish),
 		said:      make(chan said),
+
+		reappraise: make(chan struct{}, 1),
 	}
 	e, err := s.roster(g, nil)
 	if err != nil {
 		return nil, err
 	}
+	witness.tell(e)
 	if err := s.install(g, e); err != nil {
 		return nil, err
 	}
@@ -103,6 +113,7 @@ func newSession(set *settings, g *mls.Group) (_ *Session, err error) {
 	if slices.ContainsFunc(e.Members, func(m Member) bool { return m.Lapsed && m.Leaf != e.Self }) {
 		s.ring.Hold(HoldQuestion)
 	}
+	s.holdEvidence(e)
 	s.snap.Store(e)
 	return s, nil
 }
@@ -138,12 +149,43 @@ func (s *Session) Deliver(ctx context.Context, message []byte) error {
 // restarted. Who may come in is the caller's to decide; Add verifies that the
 // room is of a known site, that its certificate is valid, and that no member
 // has its name or its key ([ErrIdentity], [ErrPolicy], [ErrClassical]).
+// In a meeting of attested rooms only, a room whose evidence is missing, fails or
+// is not fresh is [ErrNotAttested].
 func (s *Session) Add(ctx context.Context, to string, keyPackage []byte) error {
-	kp, m, err := s.set.candidate(keyPackage)
+	kp, m, err := s.candidate(keyPackage)
 	if err != nil {
 		return err
 	}
+	if s.snap.Load().Mode == AttestedOnly && !m.Verdict.Tier.Accepted() {
+		return fmt.Errorf("%w: %s", ErrNotAttested, m.Verdict.Reason)
+	}
 	return s.ask(ctx, &wish{what: wishAdd, to: to, keyPackage: kp, who: m})
+}
+
+// Candidate says who knocks with a KeyPackage, and what this room makes of its
+// evidence. The room is of a known site, its certificate is valid now, and it
+// holds the signature key. Leaf and Since are 0.
+func (s *Session) Candidate(keyPackage []byte) (Member, error) {
+	_, m, err := s.candidate(keyPackage)
+	return m, err
+}
+
+func (s *Session) candidate(keyPackage []byte) (*mls.KeyPackage, Member, error) {
+	kp, m, err := s.set.candidate(keyPackage)
+	if err == nil {
+		m.Verdict = s.set.appraise(kp.Member(), nil, s.snap.Load().fresh).verdict
+	}
+	return kp, m, err
+}
+
+// Reappraise has Run judge the evidence of all members again, because reference
+// values or the list of revoked rooms changed. The Observer hears the outcome; to
+// put out a room whose enrolment was revoked is the caller's.
+func (s *Session) Reappraise() {
+	select {
+	case s.reappraise <- struct{}{}:
+	default: // one is asked for already
+	}
 }
 
 // Remove puts a room out of the meeting and waits until it is out. From the

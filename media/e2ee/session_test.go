@@ -306,7 +306,7 @@ func TestNoClassicalFallback(t *testing.T) {
 	if _, err := e2ee.Create(t.Context(), c, []byte("meeting")); !errors.Is(err, e2ee.ErrClassical) {
 		t.Errorf("Create = %v, want %v", err, e2ee.ErrClassical)
 	}
-	if _, err := e2ee.NewJoiner(t.Context(), c); !errors.Is(err, e2ee.ErrClassical) {
+	if _, err := e2ee.NewJoiner(t.Context(), c, nil); !errors.Is(err, e2ee.ErrClassical) {
 		t.Errorf("NewJoiner = %v, want %v", err, e2ee.ErrClassical)
 	}
 	if _, err := e2ee.ParseCandidate(c, classical); !errors.Is(err, e2ee.ErrClassical) {
@@ -366,7 +366,7 @@ func TestJoinRejects(t *testing.T) {
 		if err := vauban.session.Add(t.Context(), "Curie", m.knock(curie)); err != nil {
 			t.Fatal(err)
 		}
-		other, err := e2ee.NewJoiner(t.Context(), m.newRoom("Monge").config)
+		other, err := e2ee.NewJoiner(t.Context(), m.newRoom("Monge").config, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -112,7 +112,7 @@ func (o *owner) build(ctx context.Context, w *wish) {
 		w.done <- fmt.Errorf("e2ee: commit: %w", err)
 		return
 	}
-	if err := judge(o.s.snap.Load(), pending.Diff()); err != nil {
+	if err := o.s.judge(pending.Diff()); err != nil {
 		pending.Discard()
 		w.done <- err
 		return
