@@ -17,6 +17,10 @@ GOVULNCHECK ?= go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # release of it.
 export GOTOOLCHAIN = local
 
+# Everything but a release knows simulated TPMs; which one is used is always
+# written out in a configuration.
+TAGS := -tags simtpm
+
 RELEASE := -trimpath -buildvcs=false -tags release -ldflags '-s -w -buildid= -X main.version=$(VERSION)'
 
 .DEFAULT_GOAL := help
@@ -28,7 +32,8 @@ help: ## Show the targets
 # A fresh Debian machine needs no other preparation; where all is there, deps
 # takes no time and asks for nothing.
 DEBS := build-essential pkg-config ca-certificates libvpx-dev libyuv-dev libasound2-dev \
-        libwebrtc-audio-processing-dev node-preact node-typescript chromium
+        libwebrtc-audio-processing-dev node-preact node-typescript chromium \
+        libssl-dev swtpm swtpm-tools tpm2-tools systemd binutils-aarch64-linux-gnu
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 INSTALL = dpkg-query -W -f '$${Status}\n' $(1) 2>/dev/null | awk '/ok installed/{n++} END{exit n!=$(words $(1))}' || \
           { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -qy --no-install-recommends $(1); }
@@ -44,7 +49,7 @@ ui: ## Bundle the panel's page from its TypeScript
 	go run ./device/panel/ui/build
 
 build: ui ## Build all programs for this computer in out/
-	go build -o out/ -ldflags '-X main.version=$(VERSION)' ./cmd/...
+	go build $(TAGS) -o out/ -ldflags '-X main.version=$(VERSION)' ./cmd/...
 
 # CAMERA and MIC take the name of a device or a file: see the README.
 CAMERA ?=
@@ -68,18 +73,18 @@ SCREENSHOTS ?= $(CURDIR)/out/screenshots
 test: deps ui ## All tests under the race detector, in random order and uncached, then the tables of vectors
 	@rm -rf out/vectors && mkdir -p out/vectors
 	failed=0; REQUIRE_BROWSER=1 SCREENSHOTS='$(SCREENSHOTS)' VECTOR_TABLES='$(CURDIR)/out/vectors' \
-	  go test -race -shuffle=on -count=1 -timeout 30m $(TESTFLAGS) ./... || failed=$$?; \
+	  go test $(TAGS) -race -shuffle=on -count=1 -timeout 30m $(TESTFLAGS) ./... || failed=$$?; \
 	  find out/vectors -type f -exec cat {} +; exit $$failed
 
 bench: deps ui ## Benchmarks, ten runs, for benchstat
 	@mkdir -p out
-	go test -run '^$$' -bench . -benchmem -count 10 -timeout 2h ./... | tee out/bench.txt
+	go test $(TAGS) -run '^$$' -bench . -benchmem -count 10 -timeout 2h ./... | tee out/bench.txt
 
 FUZZTIME ?= 20s
 fuzz: deps ui ## Run each fuzz target for FUZZTIME
 	@for dir in $$(go list -f '{{.Dir}}' ./...); do \
 	  for target in $$(cat "$$dir"/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p'); do \
-	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir"; done; done
+	    go test $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir"; done; done
 
 vuln: ## Known vulnerabilities in what is called
 	$(GOVULNCHECK) ./...
