@@ -104,19 +104,16 @@ func (m *schedule) leaver(by member) (c member, ok bool) {
 // step does one operation, compares all members and model, and posts letters.
 func (m *schedule) step(t *testing.T) {
 	t.Helper()
-	switch m.r.IntN(10) {
-	case 0:
-		if len(m.in) < crowd {
-			m.counts["external commit"]++
-			m.externally(t, m.newcomer(t), false)
-		}
-	case 1:
-		if c := m.pick(); len(m.in) > 1 {
-			m.counts["resync"]++
-			m.letters = slices.DeleteFunc(m.letters, func(l letter) bool { return l.to == c }) // it forgets
-			m.externally(t, c, true)
-		}
-	case 2:
+	switch k := m.r.IntN(10); {
+	case k == 0 && len(m.in) < crowd:
+		m.counts["external commit"]++
+		m.externally(t, m.newcomer(t), false)
+	case k == 1 && len(m.in) > 1:
+		m.counts["resync"]++
+		c := m.pick()
+		m.letters = slices.DeleteFunc(m.letters, func(l letter) bool { return l.to == c }) // it forgets
+		m.externally(t, c, true)
+	case k == 2:
 		m.rivals(t)
 	default:
 		m.change(t)

@@ -23,7 +23,7 @@ type row struct {
 	peer, scenario string
 	suites         []string
 	epochs         int // in which all members agreed on exporter and authenticator
-	letters        int // application messages opened
+	letters        int // application messages opened; of davey, media frames
 	met            int // defects of the second table that stopped a client
 	failed         []string
 	defect         string // of the peer, seen again in this run
@@ -94,7 +94,7 @@ func TestMain(m *testing.M) {
 
 func printTable() {
 	var b strings.Builder
-	fmt.Fprintln(&b, "\n| peer | suites | scenario | epochs equal | messages | result |\n|---|---|---|---:|---:|---|")
+	fmt.Fprintln(&b, "\n| peer | suites | scenario | epochs equal | messages or frames | result |\n|---|---|---|---:|---:|---|")
 	for _, r := range results.rows {
 		if r.defect != "" {
 			continue
