@@ -139,6 +139,9 @@ func Parse(cmw []byte) (*Evidence, error) {
 	if len(s.message.Headers.Protected) != 1 {
 		return nil, fmt.Errorf("%w: protected header", ErrMalformed)
 	}
+	if err := checkEAT(s.message.Payload); err != nil {
+		return nil, err
+	}
 	var w wireClaims
 	if err := decode(decoder, s.message.Payload, MaxCMW, &w); err != nil {
 		return nil, err

@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"crypto"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,11 +19,11 @@ import (
 // Keys of measurement-values-map that we use (draft-ietf-rats-corim-10,
 // Section 5.1.4.5), and that of the protected header for corim-meta.
 const (
-	valueVersion = uint64(0)
-	valueSVN     = uint64(1)
-	valueDigests = uint64(2)
-	valueRaw     = uint64(4)
-	valueName    = uint64(11)
+	valueVersion = 0
+	valueSVN     = 1
+	valueDigests = 2
+	valueRaw     = 4
+	valueName    = 11
 	headerMeta   = int64(8)
 )
 
@@ -123,8 +125,8 @@ func (r *ReferenceValues) corim() ([]byte, error) {
 	env.Class.Vendor, env.Class.Model = vendor, r.Board
 	var w writer
 	c := comid{
-		rest:       fields{uint64(1): w.raw(map[int]string{0: r.identity()})},
-		references: []referenceTriple{{environment: w.raw(env), measurements: r.measurements(&w)}},
+		fields:     w.fields(comidIdentity, map[int]string{0: r.identity()}),
+		references: []referenceTriple{{Environment: w.raw(env), Measurements: r.measurements(&w)}},
 	}
 	if w.err != nil {
 		return nil, w.err
@@ -134,8 +136,8 @@ func (r *ReferenceValues) corim() ([]byte, error) {
 		return nil, err
 	}
 	m := manifest{
-		rest: fields{uint64(0): w.raw(r.identity()), uint64(3): w.raw(cbor.Tag{Number: 32, Content: corimProfile})},
-		tags: []cbor.RawTag{{Number: tagCoMID, Content: w.raw(inner)}},
+		fields: w.fields(corimID, r.identity(), corimProfiles, cbor.Tag{Number: 32, Content: corimProfile}),
+		tags:   []cbor.RawTag{{Number: tagCoMID, Content: w.raw(inner)}},
 	}
 	if w.err != nil {
 		return nil, w.err
@@ -143,16 +145,16 @@ func (r *ReferenceValues) corim() ([]byte, error) {
 	return m.encode()
 }
 
-func (r *ReferenceValues) measurements(w *writer) []measurement {
+func (r *ReferenceValues) measurements(w *writer) []fields {
 	commit, err := hex.DecodeString(r.Commit)
 	if err != nil {
 		w.err = err
 	}
-	all := []measurement{
-		w.measurement(keyRelease, fields{
-			valueVersion: w.raw(wireCoRIMVersion{Version: r.Version, Scheme: schemeSemver}),
-			valueSVN:     w.raw(cbor.Tag{Number: tagSVN, Content: r.Rollback}),
-		}),
+	all := []fields{
+		w.measurement(keyRelease, w.fields(
+			valueVersion, wireCoRIMVersion{Version: r.Version, Scheme: schemeSemver},
+			valueSVN, cbor.Tag{Number: tagSVN, Content: r.Rollback},
+		)),
 		w.measurement(keyCommit, w.bytes(commit)),
 		w.measurement(keySBOM, w.digest(r.SBOM)),
 		w.measurement(keyVerityRoot, w.digest(r.VerityRoot)),
@@ -162,7 +164,7 @@ func (r *ReferenceValues) measurements(w *writer) []measurement {
 	for _, rule := range r.Profile.Rules {
 		p.Rules = append(p.Rules, wireRule{PCR: rule.PCR, Word: rule.Word})
 	}
-	all = append(all, w.measurement(keyProfile, fields{int64(labelBoard): w.raw(p)}))
+	all = append(all, w.measurement(keyProfile, w.fields(labelBoard, p)))
 	for _, s := range r.Sections {
 		all = append(all, w.measurement(keySection+s.Name, w.digest(s.Digest)))
 	}
@@ -173,9 +175,7 @@ func (r *ReferenceValues) measurements(w *writer) []measurement {
 		all = append(all, w.measurement(numbered(keyValue, v.PCR, i), w.digest(v.Value)))
 	}
 	for i, e := range r.Events {
-		f := w.digest(e.Digest)
-		f[valueName] = w.raw(e.Name)
-		all = append(all, w.measurement(numbered(keyEvent, e.PCR, i), f))
+		all = append(all, w.measurement(numbered(keyEvent, e.PCR, i), w.fields(valueDigests, digests(e.Digest), valueName, e.Name)))
 	}
 	return all
 }
@@ -191,16 +191,25 @@ func (w *writer) raw(v any) cbor.RawMessage {
 	return b
 }
 
-func (w *writer) measurement(key string, values fields) measurement {
-	return measurement{key: w.raw(key), values: values}
+// fields returns a map of labels and values, given in turns in ascending order.
+func (w *writer) fields(pairs ...any) fields {
+	var f fields
+	for pair := range slices.Chunk(pairs, 2) {
+		f = append(f, field{w.raw(pair[0]), w.raw(pair[1])})
+	}
+	return f
 }
 
-func (w *writer) digest(d Digest) fields {
-	return fields{valueDigests: w.raw([]wireDigest{{Algorithm: hashSHA256, Value: d}})}
+func (w *writer) measurement(key string, values fields) fields {
+	return w.fields(measureKey, key, measureValues, values)
 }
+
+func (w *writer) digest(d Digest) fields { return w.fields(valueDigests, digests(d)) }
+
+func digests(d Digest) []wireDigest { return []wireDigest{{Algorithm: hashSHA256, Value: d}} }
 
 func (w *writer) bytes(b []byte) fields {
-	return fields{valueRaw: w.raw(cbor.Tag{Number: tagBytes, Content: b})}
+	return w.fields(valueRaw, cbor.Tag{Number: tagBytes, Content: b})
 }
 
 // parseCoRIM reads what corim wrote, and nothing else: it writes what it
@@ -225,11 +234,11 @@ func parseCoRIM(b []byte) (*ReferenceValues, error) {
 		return nil, fmt.Errorf("%w: CoMID without exactly one reference triple", ErrMalformed)
 	}
 	var env wireEnvironment
-	if err := decode(deepDecoder, c.references[0].environment, MaxReferences, &env); err != nil {
+	if err := decode(deepDecoder, c.references[0].Environment, MaxReferences, &env); err != nil {
 		return nil, err
 	}
 	r := &ReferenceValues{Board: env.Class.Model}
-	for _, m := range c.references[0].measurements {
+	for _, m := range c.references[0].Measurements {
 		if err := r.read(m); err != nil {
 			return nil, err
 		}
@@ -246,33 +255,34 @@ func parseCoRIM(b []byte) (*ReferenceValues, error) {
 
 // read adds one measurement to r. What a key should have beside, the comparison
 // in parseCoRIM sees.
-func (r *ReferenceValues) read(m measurement) error {
+func (r *ReferenceValues) read(m fields) error {
 	var key string
-	if err := decode(deepDecoder, m.key, MaxReferences, &key); err != nil {
+	var values fields
+	if err := errors.Join(m.take(measureKey, &key), m.take(measureValues, &values)); err != nil {
 		return err
 	}
 	switch key {
 	case keyRelease:
 		var v wireCoRIMVersion
-		if err := decode(deepDecoder, m.values[valueVersion], MaxReferences, &v); err != nil {
+		if err := decode(deepDecoder, values.at(valueVersion), MaxReferences, &v); err != nil {
 			return err
 		}
 		r.Version = v.Version
-		return untag(m.values[valueSVN], tagSVN, &r.Rollback)
+		return untag(values.at(valueSVN), tagSVN, &r.Rollback)
 	case keyCommit:
 		var b []byte
-		err := untag(m.values[valueRaw], tagBytes, &b)
+		err := untag(values.at(valueRaw), tagBytes, &b)
 		r.Commit = hex.EncodeToString(b)
 		return err
 	case keyCommandLine:
 		var b []byte
-		err := untag(m.values[valueRaw], tagBytes, &b)
+		err := untag(values.at(valueRaw), tagBytes, &b)
 		r.CommandLine = string(b)
 		return err
 	case keyProfile:
-		return r.readProfile(m.values[int64(labelBoard)])
+		return r.readProfile(values.at(labelBoard))
 	}
-	d, err := digestOf(m)
+	d, err := digestOf(values)
 	if err != nil {
 		return err
 	}
@@ -295,7 +305,7 @@ func (r *ReferenceValues) read(m measurement) error {
 			return err
 		}
 		e := BoardEvent{PCR: pcr, Digest: d}
-		if err := decode(deepDecoder, m.values[valueName], MaxReferences, &e.Name); err != nil {
+		if err := decode(deepDecoder, values.at(valueName), MaxReferences, &e.Name); err != nil {
 			return err
 		}
 		r.Events = append(r.Events, e)
@@ -317,9 +327,9 @@ func (r *ReferenceValues) readProfile(raw []byte) error {
 	return nil
 }
 
-func digestOf(m measurement) (Digest, error) {
+func digestOf(values fields) (Digest, error) {
 	var list []wireDigest
-	if err := decode(deepDecoder, m.values[valueDigests], MaxReferences, &list); err != nil {
+	if err := decode(deepDecoder, values.at(valueDigests), MaxReferences, &list); err != nil {
 		return Digest{}, err
 	}
 	if len(list) != 1 || list[0].Algorithm != hashSHA256 {
