@@ -71,6 +71,10 @@ func (m *meeting) found(ctx context.Context) (*e2ee.Session, line, error) {
 	if err != nil {
 		return nil, line{}, errors.Join(fmt.Errorf("call: own relay: %w", err), conn.Close())
 	}
+	// Before anybody is called, who would come without evidence otherwise.
+	if err := conn.Fresh(ctx, session.Epoch().Handle()); err != nil {
+		return nil, line{}, errors.Join(fmt.Errorf("call: own relay: %w", err), conn.Close())
+	}
 	return session, newLine(conn, own.Address, at.Seq), nil
 }
 
@@ -132,6 +136,11 @@ func (m *meeting) admitted(ctx, ask context.Context, conn *relay.Conn) (*e2ee.Se
 	if err != nil {
 		return nil, 0, errors.Join(ErrUnreachable, err)
 	}
+	if len(handle) == 0 && m.engine.config.Group.Attestation.Attestor != nil {
+		// The meeting has just come to this relay. What this room proves must
+		// be fresh, so it asks again.
+		return nil, 0, fmt.Errorf("%w: the relay has no handle yet", ErrUnreachable)
+	}
 	joiner, err := e2ee.NewJoiner(ask, m.group(), handle)
 	if err != nil {
 		return nil, 0, fmt.Errorf("call: KeyPackage: %w", err)
@@ -167,7 +176,7 @@ func (m *meeting) useRelay(l line) {
 					m.log.Debug("a message of the log was dropped", "err", err)
 				}
 			}
-			if !m.post(func(o *owner) { m.relayed(o, event) }) {
+			if !m.post(func(*owner) { m.relayed(event) }) {
 				return
 			}
 		}
@@ -177,12 +186,12 @@ func (m *meeting) useRelay(l line) {
 
 // relayed takes what the relay says. It is a hint about who can be reached and
 // never about who is in.
-func (m *meeting) relayed(o *owner, event relay.Event) {
+func (m *meeting) relayed(event relay.Event) {
 	switch e := event.(type) {
 	case relay.Ordered:
 		m.seq = e.Seq + 1
 	case relay.Knocked:
-		m.knocked(o, e)
+		m.knocked(e)
 	case relay.KnockEnded:
 		delete(m.knocks, e.ID)
 	case relay.Presence:
@@ -202,18 +211,18 @@ func (m *meeting) present(room string, here bool) {
 
 // knocked lets a room in that this room invited, or that was lost lately and
 // still has its key. For any other a person decides.
-func (m *meeting) knocked(o *owner, e relay.Knocked) {
+func (m *meeting) knocked(e relay.Knocked) {
 	if m.session == nil || len(m.knocks) >= relay.MaxKnocks { // an honest relay passes no more on
 		return
 	}
 	who, err := m.session.Candidate(e.KeyPackage)
 	if err != nil {
 		m.log.Warn("a knock was refused", "room", e.Room.Name, "err", err)
-		m.refuse(e.ID, signal.NotAllowed)
+		m.refuse(e.ID, signal.NotAllowed, nil)
 		return
 	}
 	if m.epoch.Mode == e2ee.AttestedOnly && !who.Verdict.Tier.Accepted() {
-		m.notProved(o, e.ID, who)
+		m.notProved(e.ID, who)
 		return
 	}
 	w := &waiting{
@@ -233,18 +242,17 @@ func (m *meeting) knocked(o *owner, e relay.Knocked) {
 
 // notProved turns a room away that did not prove its software. If this room
 // called it, the call is over.
-func (m *meeting) notProved(o *owner, id string, who e2ee.Member) {
+func (m *meeting) notProved(id string, who e2ee.Member) {
 	m.log.Warn("a room did not prove its software", "room", who.Name, "reason", who.Verdict.Reason, "detail", who.Verdict.Detail)
-	m.refuse(id, signal.NotAttested)
-	called := m.invited[who.Name]
-	if called == nil {
-		return
+	if called := m.invited[who.Name]; called != nil {
+		called.cancel()
+		delete(m.invited, who.Name)
 	}
-	called.cancel()
-	delete(m.invited, who.Name)
-	if o.status.State == Calling {
-		o.fail(&NotAttestedError{Room: who.Name, Verdict: who.Verdict})
-	}
+	m.refuse(id, signal.NotAttested, func(o *owner) {
+		if o.status.State == Calling {
+			o.fail(&NotAttestedError{Room: who.Name, Verdict: who.Verdict})
+		}
+	})
 }
 
 // returns reports whether a room is, or lately was, a member with this key.
@@ -276,7 +284,9 @@ func (m *meeting) admit(w *waiting) {
 	})
 }
 
-func (m *meeting) refuse(id string, why signal.Reason) {
+// refuse turns a room away, and then lets the owner run then, if any: the room is
+// told before the meeting may end.
+func (m *meeting) refuse(id string, why signal.Reason, then func(*owner)) {
 	conn := m.conn
 	if conn == nil {
 		return
@@ -286,6 +296,9 @@ func (m *meeting) refuse(id string, why signal.Reason) {
 		defer cancel()
 		if err := conn.Refuse(ctx, id, why); err != nil {
 			m.log.Debug("a knock is over", "err", err)
+		}
+		if then != nil {
+			m.post(then)
 		}
 	})
 }
@@ -300,7 +313,7 @@ func (m *meeting) decide(id string, credential [32]byte, admit bool) error {
 		m.admit(w)
 	} else {
 		delete(m.knocks, id)
-		m.refuse(id, signal.NotAllowed)
+		m.refuse(id, signal.NotAllowed, nil)
 	}
 	return nil
 }

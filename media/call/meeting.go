@@ -155,7 +155,6 @@ func (m *meeting) observed(o *owner, e e2ee.Epoch) {
 	}
 	o.newCode(m, e)
 	m.evict(e)
-	m.freshen()
 	for _, gone := range e.Removed {
 		if other := m.members[gone.Leaf]; other != nil {
 			m.recall(other)
@@ -166,6 +165,7 @@ func (m *meeting) observed(o *owner, e e2ee.Epoch) {
 	}
 	first := m.epoch.Members == nil
 	m.epoch = e
+	m.freshen()
 	o.status.Epoch, o.status.Suite = e.Number, e.Suite
 	came := false
 	for _, in := range e.Members {

@@ -5,88 +5,26 @@ package e2ee_test
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"errors"
-	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"incamera/media/e2ee"
+	"incamera/media/e2ee/e2eetest"
 	"incamera/media/mls"
 )
 
-// A box stands for a room's TPM and for what the site knows: its evidence is
-// the room, the firmware and the nonce in clear. What the real one proves is
-// package secureboot/verify's; here only what a meeting makes of it counts.
-type box struct {
-	mu       sync.Mutex
-	room     string
-	firmware string
-	nonces   [][32]byte
-	broken   error
-}
-
-func (b *box) Evidence(_ context.Context, binding [32]byte) ([]byte, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.nonces = append(b.nonces, binding)
-	return statement(b.room, b.firmware, binding), b.broken
-}
-
-func (b *box) quotes() [][32]byte {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.Clone(b.nonces)
-}
-
-func statement(room, firmware string, nonce [32]byte) []byte {
-	return append([]byte(room+"|"+firmware+"|"), nonce[:]...)
-}
-
-// A verifier is the appraiser of one room.
-type verifier struct {
-	mu      sync.Mutex
-	revoked string // name of a room
-}
-
-func (v *verifier) Bound(evidence []byte, binding [32]byte) bool {
-	parts := bytes.SplitN(evidence, []byte("|"), 3)
-	return len(parts) == 3 && bytes.Equal(parts[2], binding[:])
-}
-
-func (v *verifier) Appraise(chain [][]byte, evidence []byte, _ [32]byte) e2ee.Verdict {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	cert, err := x509.ParseCertificate(chain[0])
-	parts := strings.SplitN(string(evidence), "|", 3)
-	switch {
-	case err != nil || parts[0] != cert.Subject.CommonName:
-		return e2ee.Verdict{Tier: e2ee.Contraindicated, Reason: "ak_unknown"}
-	case parts[0] == v.revoked:
-		return e2ee.Verdict{Tier: e2ee.Contraindicated, Reason: "ak_revoked", Revoked: true}
-	case parts[1] == "old":
-		return e2ee.Verdict{Tier: e2ee.Warning, Release: parts[1], Reason: "version_old"}
-	case parts[1] != "released":
-		return e2ee.Verdict{Tier: e2ee.Contraindicated, Release: parts[1], Reason: "refval_mismatch"}
-	}
-	return e2ee.Verdict{Tier: e2ee.Affirming, Release: parts[1]}
-}
-
 // attested gives a room a box with a firmware.
 func (r *room) attested(mode e2ee.Mode, firmware string) {
-	r.config.Attestation = e2ee.Attestation{
-		Attestor: &box{room: r.name, firmware: firmware}, Appraiser: &verifier{}, Mode: mode,
-	}
+	r.box, r.appraiser = e2eetest.Attested(&r.config, r.name, mode, firmware)
 }
 
 // createAttested opens a meeting with a room that runs a released firmware.
 func (m *meeting) createAttested(name string, mode e2ee.Mode) *room {
 	m.tb.Helper()
 	r := m.newRoom(name)
-	r.attested(mode, "released")
+	r.attested(mode, e2eetest.Released)
 	s, err := e2ee.Create(m.ctx, r.config, []byte("meeting"))
 	if err != nil {
 		m.tb.Fatal(err)
@@ -117,8 +55,8 @@ func TestAttestedMeeting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMeeting(t)
 		vauban := m.createAttested("Vauban", e2ee.AttestedOnly)
-		curie := m.newAttested("Curie", e2ee.AttestedOnly, "released")
-		monge := m.newAttested("Monge", e2ee.Flagged, "old") // a warning is let in
+		curie := m.newAttested("Curie", e2ee.AttestedOnly, e2eetest.Released)
+		monge := m.newAttested("Monge", e2ee.Flagged, e2eetest.Old) // a warning is let in
 		m.admit(vauban, curie)
 		settle()
 		m.admit(curie, monge)
@@ -149,7 +87,7 @@ func TestNewcomerWaitsForEvidence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMeeting(t)
 		vauban := m.createAttested("Vauban", e2ee.AttestedOnly)
-		curie := m.newAttested("Curie", e2ee.AttestedOnly, "released")
+		curie := m.newAttested("Curie", e2ee.AttestedOnly, e2eetest.Released)
 		m.setFilter(func(to string, message []byte) bool {
 			h, err := mls.Peek(message)
 			return err != nil || to != "Curie" || !h.Application
@@ -189,9 +127,9 @@ func TestEvidence(t *testing.T) {
 		}
 		handle := m.handle()
 		other := newMeeting(t).createAttested("Ampère", e2ee.AttestedOnly).session.Epoch().Handle()
-		curie := m.newAttested("Curie", e2ee.AttestedOnly, "released")
+		curie := m.newAttested("Curie", e2ee.AttestedOnly, e2eetest.Released)
 		quote := func(encryptionKey, handle []byte) []byte {
-			return statement("Curie", "released", e2ee.Nonce(curie.config, encryptionKey, nil, handle))
+			return e2eetest.Statement("Curie", e2eetest.Released, e2ee.Nonce(curie.config, encryptionKey, nil, handle))
 		}
 		for _, tt := range []struct {
 			name   string
@@ -212,10 +150,10 @@ func TestEvidence(t *testing.T) {
 				return []mls.AppData{e2ee.EvidenceComponent(handle, quote(key, old))}
 			}, "nonce_unknown"},
 			{"another room's quote", func(key []byte) []mls.AppData {
-				return []mls.AppData{e2ee.EvidenceComponent(handle, statement("Vauban", "released", e2ee.Nonce(curie.config, key, nil, handle)))}
+				return []mls.AppData{e2ee.EvidenceComponent(handle, e2eetest.Statement("Vauban", e2eetest.Released, e2ee.Nonce(curie.config, key, nil, handle)))}
 			}, "ak_unknown"},
 			{"other software", func(key []byte) []mls.AppData {
-				return []mls.AppData{e2ee.EvidenceComponent(handle, statement("Curie", "patched", e2ee.Nonce(curie.config, key, nil, handle)))}
+				return []mls.AppData{e2ee.EvidenceComponent(handle, e2eetest.Statement("Curie", "patched", e2ee.Nonce(curie.config, key, nil, handle)))}
 			}, "refval_mismatch"},
 		} {
 			c := raw(t, curie.config, e2ee.DefaultSuite)
@@ -269,21 +207,21 @@ func TestStrippedEvidence(t *testing.T) {
 		{"none", func(e2ee.Config, []byte, []byte) []mls.AppData { return nil }},
 		{"of another leaf", func(c e2ee.Config, _, handle []byte) []mls.AppData {
 			nonce := e2ee.Nonce(c, []byte("another"), []byte("meeting"), handle)
-			return []mls.AppData{e2ee.EvidenceComponent(handle, statement("Monge", "released", nonce))}
+			return []mls.AppData{e2ee.EvidenceComponent(handle, e2eetest.Statement("Monge", e2eetest.Released, nonce))}
 		}},
 		{"of a KeyPackage", func(c e2ee.Config, key, handle []byte) []mls.AppData {
-			return []mls.AppData{e2ee.EvidenceComponent(handle, statement("Monge", "released", e2ee.Nonce(c, key, nil, handle)))}
+			return []mls.AppData{e2ee.EvidenceComponent(handle, e2eetest.Statement("Monge", e2eetest.Released, e2ee.Nonce(c, key, nil, handle)))}
 		}},
 		{"of an unknown epoch", func(c e2ee.Config, key, _ []byte) []mls.AppData {
 			made := bytes.Repeat([]byte{7}, 40)
-			return []mls.AppData{e2ee.EvidenceComponent(made, statement("Monge", "released", e2ee.Nonce(c, key, []byte("meeting"), made)))}
+			return []mls.AppData{e2ee.EvidenceComponent(made, e2eetest.Statement("Monge", e2eetest.Released, e2ee.Nonce(c, key, []byte("meeting"), made)))}
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := newMeeting(t)
 				vauban := m.createAttested("Vauban", e2ee.AttestedOnly)
-				curie := m.newAttested("Curie", e2ee.AttestedOnly, "released")
+				curie := m.newAttested("Curie", e2ee.AttestedOnly, e2eetest.Released)
 				m.admit(vauban, curie)
 				monge := m.rogueWithEvidence(vauban, "Monge")
 				settle()
@@ -298,7 +236,7 @@ func TestStrippedEvidence(t *testing.T) {
 
 				monge.data = func(key []byte) []mls.AppData {
 					nonce := e2ee.Nonce(monge.config, key, []byte("meeting"), handle)
-					return []mls.AppData{e2ee.EvidenceComponent(handle, statement("Monge", "released", nonce))}
+					return []mls.AppData{e2ee.EvidenceComponent(handle, e2eetest.Statement("Monge", e2eetest.Released, nonce))}
 				}
 				stranger := raw(t, m.newRoom("Stranger").config, e2ee.DefaultSuite)
 				stranger.LeafData = func(_ context.Context, key []byte) ([]mls.AppData, error) {
@@ -325,7 +263,7 @@ func (m *meeting) rogueWithEvidence(by *room, name string) *attestedRogue {
 	r := &attestedRogue{rogue: &rogue{room: m.roomWith(name, newKey(m.tb))}}
 	handle := by.session.Epoch().Handle()
 	r.data = func(key []byte) []mls.AppData {
-		return []mls.AppData{e2ee.EvidenceComponent(handle, statement(name, "released", e2ee.Nonce(r.config, key, nil, handle)))}
+		return []mls.AppData{e2ee.EvidenceComponent(handle, e2eetest.Statement(name, e2eetest.Released, e2ee.Nonce(r.config, key, nil, handle)))}
 	}
 	c := raw(m.tb, r.config, e2ee.DefaultSuite)
 	c.LeafData = func(_ context.Context, key []byte) ([]mls.AppData, error) { return r.data(key), nil }
@@ -351,11 +289,11 @@ func TestEachCommitQuotesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMeeting(t)
 		vauban := m.createAttested("Vauban", e2ee.AttestedOnly)
-		quotes := vauban.config.Attestation.Attestor.(*box).quotes
+		quotes := vauban.box.Quotes
 		if n := len(quotes()); n != 0 {
 			t.Errorf("alone, %d quotes", n)
 		}
-		m.admit(vauban, m.newAttested("Curie", e2ee.AttestedOnly, "released"))
+		m.admit(vauban, m.newAttested("Curie", e2ee.AttestedOnly, e2eetest.Released))
 		settle()
 		if n := len(quotes()); n != 2 {
 			t.Errorf("%d quotes after letting a room in, want 2: in the commit, for the newcomer", n)
@@ -389,18 +327,13 @@ func TestNoEvidenceNoCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMeeting(t)
 		vauban := m.createAttested("Vauban", e2ee.AttestedOnly)
-		m.admit(vauban, m.newAttested("Curie", e2ee.AttestedOnly, "released"))
+		m.admit(vauban, m.newAttested("Curie", e2ee.AttestedOnly, e2eetest.Released))
 		settle()
-		b := vauban.config.Attestation.Attestor.(*box)
-		b.mu.Lock()
-		b.broken = errors.New("TPM is busy")
-		b.mu.Unlock()
+		vauban.box.Break(errors.New("TPM is busy"))
 		if err := vauban.session.Rotate(t.Context()); !errors.Is(err, e2ee.ErrPolicy) {
 			t.Errorf("committed without evidence: %v", err)
 		}
-		b.mu.Lock()
-		b.broken = nil
-		b.mu.Unlock()
+		vauban.box.Break(nil)
 		if err := vauban.session.Rotate(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -413,12 +346,9 @@ func TestReappraise(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMeeting(t)
 		vauban := m.createAttested("Vauban", e2ee.AttestedOnly)
-		m.admit(vauban, m.newAttested("Curie", e2ee.AttestedOnly, "released"))
+		m.admit(vauban, m.newAttested("Curie", e2ee.AttestedOnly, e2eetest.Released))
 		settle()
-		v := vauban.config.Attestation.Appraiser.(*verifier)
-		v.mu.Lock()
-		v.revoked = "Curie"
-		v.mu.Unlock()
+		vauban.appraiser.Revoke("Curie")
 		if got := verdicts(vauban)["Curie"]; got != e2ee.Affirming {
 			t.Fatalf("before: %v", got)
 		}
@@ -449,7 +379,7 @@ func TestWeakerMeeting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMeeting(t)
 		vauban := m.createAttested("Vauban", e2ee.Flagged)
-		strict := m.newAttested("Curie", e2ee.AttestedOnly, "released")
+		strict := m.newAttested("Curie", e2ee.AttestedOnly, e2eetest.Released)
 		var welcome []byte
 		strict.welcomed = func(w []byte) { welcome = w }
 		if err := vauban.session.Add(t.Context(), "Curie", m.knock(strict)); err != nil {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"incamera/media/e2ee"
+	"incamera/media/e2ee/e2eetest"
 	"incamera/media/frame"
 	"incamera/media/mls"
 )
@@ -192,8 +193,12 @@ type room struct {
 	inbox    chan []byte // the log, as this room reads it
 	ran      chan error  // what Run returned
 	stop     context.CancelFunc
-	delay    time.Duration // between an entry of the log and its arrival
-	refused  []error       // what Deliver returned; guarded by m.mu
+
+	box       *e2eetest.Box // nil: the room proves nothing
+	appraiser *e2eetest.Appraiser
+
+	delay   time.Duration // between an entry of the log and its arrival
+	refused []error       // what Deliver returned; guarded by m.mu
 	// commit stands in for the relay, if a test sets it.
 	commit func(epoch uint64, commit []byte, welcomes []e2ee.Welcome) error
 }
