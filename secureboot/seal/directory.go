@@ -9,9 +9,7 @@ import (
 )
 
 // directory is a disk of the operating system. Its errors have the names of
-// files in them already.
-//
-//nolint:wrapcheck // see above; Store adds the package
+// files in them already; Store adds the package.
 type directory struct{ root *os.Root }
 
 func (d directory) Names() ([]string, error) {

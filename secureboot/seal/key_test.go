@@ -23,21 +23,21 @@ import (
 var _ crypto.Signer = (*SigningKey)(nil)
 
 // signWith signs something, and checks the signature.
-func signWith(t testing.TB, k *SigningKey) ([]byte, error) {
+func signWith(t testing.TB, k *SigningKey) error {
 	t.Helper()
 	digest := sha256.Sum256([]byte("a message"))
 	sig, err := k.SignContext(t.Context(), digest[:])
 	if err == nil && !ecdsa.VerifyASN1(k.Public().(*ecdsa.PublicKey), digest[:], sig) {
 		t.Error("the signature is wrong")
 	}
-	return sig, err
+	return err
 }
 
-func signLDevID(t testing.TB, r *room, p *Policies) ([]byte, error) {
+func signLDevID(t testing.TB, r *room, p *Policies) error {
 	t.Helper()
 	k, err := OpenKey(r.chip, r.srk, r.ldev, p)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	return signWith(t, k)
 }
@@ -71,7 +71,7 @@ func TestCommands(t *testing.T) {
 	}
 	for _, want := range []int{15, 9, 9} {
 		c.sent = nil
-		if _, err := signWith(t, k); err != nil {
+		if err := signWith(t, k); err != nil {
 			t.Fatal(err)
 		}
 		t.Logf("%d commands for a signature", len(c.sent))
@@ -145,7 +145,7 @@ func TestKeyNeedsPolicy(t *testing.T) {
 	if !errors.Is(err, tpm2.TPMRCAuthUnavailable) {
 		t.Errorf("Sign by password: %v", err)
 	}
-	_, err = signWith(t, k)
+	err = signWith(t, k)
 	refused(t, err, ErrNotApproved, atPolicyAuthorize, tpm2.TPMRCValue)
 
 	ak, err := tpm2.CreatePrimary{

@@ -252,7 +252,7 @@ func (w Write) policy(root RootKey) (tpm2.TPM2BDigest, error) {
 func selection(mask uint32) tpm2.TPMLPCRSelection {
 	var pcrs []uint
 	for m := mask; m != 0; m &= m - 1 {
-		pcrs = append(pcrs, uint(bits.TrailingZeros32(m))) //nolint:gosec // 0 to 31
+		pcrs = append(pcrs, uint(bits.TrailingZeros32(m)))
 	}
 	return tpm2.TPMLPCRSelection{PCRSelections: []tpm2.TPMSPCRSelection{{
 		Hash:      tpm2.TPMAlgSHA256,

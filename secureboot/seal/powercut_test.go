@@ -49,8 +49,8 @@ type fusedTPM struct {
 }
 
 func (t fusedTPM) Send(command []byte) ([]byte, error) {
-	switch tpm2.TPMCC(binary.BigEndian.Uint32(command[6:])) {
-	case tpm2.TPMCCNVDefineSpace, tpm2.TPMCCNVWrite, tpm2.TPMCCCreate: // what lasts, or could
+	lasting := []tpm2.TPMCC{tpm2.TPMCCNVDefineSpace, tpm2.TPMCCNVWrite, tpm2.TPMCCCreate}
+	if slices.Contains(lasting, tpm2.TPMCC(binary.BigEndian.Uint32(command[6:]))) {
 		var response []byte
 		var failed error
 		if err := t.fuse.write(func() { response, failed = t.TPM.Send(command) }); err != nil {

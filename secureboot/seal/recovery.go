@@ -110,7 +110,7 @@ func ParseRecoveryKey(text string) (RecoveryKey, error) {
 		if v < 0 || n == symbols {
 			return RecoveryKey{}, ErrRecoveryKey
 		}
-		s[n] = byte(v) //nolint:gosec // 0 to 31
+		s[n] = byte(v)
 		n++
 	}
 	a, b := checksum(s[:dataSymbols])
@@ -180,7 +180,7 @@ func (k RecoveryKey) Wrap(use Use, secret []byte) (Recovery, error) {
 	if err != nil {
 		return Recovery{}, err
 	}
-	// The nonce is zero: with a new salt, the key is new.
+	//nolint:gosec // G407: the nonce is zero since the salt makes the key a new one
 	r.sealed = aead.Seal(nil, make([]byte, aead.NonceSize()), secret, []byte(use))
 	return r, nil
 }

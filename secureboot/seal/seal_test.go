@@ -169,7 +169,7 @@ func TestOtherImage(t *testing.T) {
 	refused(t, r.unseal(both), ErrNotApproved, atPolicyAuthorize, tpm2.TPMRCValue)
 
 	boot(t, r.chip, "other", ready)
-	_, err = signLDevID(t, r, release)
+	err = signLDevID(t, r, release)
 	refused(t, err, ErrNotApproved, atPolicyAuthorize, tpm2.TPMRCValue)
 
 	// An approval whose PCR values were altered is no approval.
@@ -225,7 +225,7 @@ func TestCap(t *testing.T) {
 		} else {
 			refused(t, err, ErrNotApproved, atPolicyAuthorize, tpm2.TPMRCValue)
 		}
-		if _, err := signLDevID(t, r, release); event == "ready" {
+		if err := signLDevID(t, r, release); event == "ready" {
 			if err != nil {
 				t.Errorf("identity after %s: %v", event, err)
 			}
@@ -248,13 +248,12 @@ type meddler struct {
 }
 
 func (m *meddler) Send(command []byte) ([]byte, error) {
-	switch tpm2.TPMCC(binary.BigEndian.Uint32(command[6:])) {
-	case m.code:
-		if m.left > 0 {
-			m.left--
-			measure(m.t, m.TPM, 15, "a service starts")
-		}
-	case tpm2.TPMCCStartAuthSession:
+	code := tpm2.TPMCC(binary.BigEndian.Uint32(command[6:]))
+	if code == m.code && m.left > 0 {
+		m.left--
+		measure(m.t, m.TPM, 15, "a service starts")
+	}
+	if code == tpm2.TPMCCStartAuthSession {
 		m.sessions++
 	}
 	return m.TPM.Send(command)
@@ -290,6 +289,51 @@ func TestPCRChange(t *testing.T) {
 			tpmtest.Empty(t, r.chip)
 		}
 	}
+}
+
+// A byte that changes on the way from the TPM is noticed: no secret, rather than
+// a wrong one.
+func TestUnsealAltered(t *testing.T) {
+	v := newVendor(t)
+	release := v.release("image", 1)
+	flip, size := -1, 0
+	chip := tpmtest.Simulator(t, tpm.WithTap(func(command, response []byte) {
+		if response == nil || tpm2.TPMCC(binary.BigEndian.Uint32(command[6:])) != tpm2.TPMCCUnseal {
+			return
+		}
+		if size = len(response); flip >= 0 {
+			response[flip] ^= 1 // go-tpm drops reserved bits of a session's attributes
+		}
+	}))
+	r := provision(t, chip, v, release)
+	boot(t, chip, "image", initrd)
+	if err := r.unseal(release); err != nil {
+		t.Fatal(err)
+	}
+	if size < 100 {
+		t.Fatalf("response of %d bytes", size)
+	}
+	for flip = range size {
+		if err := r.unseal(release); !errors.Is(err, ErrSilent) {
+			t.Errorf("byte %d altered: %v", flip, err)
+		}
+	}
+}
+
+// A salt for another key than the TPM has gives away nothing and opens nothing.
+func TestWrongPin(t *testing.T) {
+	v := newVendor(t)
+	release := v.release("image", 1)
+	r := provision(t, tpmtest.Simulator(t), v, release)
+	other := storageRoot(t, tpmtest.Swtpm(t))
+	boot(t, r.chip, "image", initrd)
+	if secret, err := Unseal(t.Context(), r.chip, other, r.state, release); !errors.Is(err, ErrSilent) || secret != nil {
+		t.Errorf("Unseal under another pin: %v", err)
+	}
+	if _, err := Seal(t.Context(), r.chip, other, r.root, State, r.key); !errors.Is(err, ErrSilent) {
+		t.Errorf("Seal under another pin: %v", err)
+	}
+	tpmtest.Empty(t, r.chip)
 }
 
 // What stops in the middle leaves nothing in the TPM's three slots.
@@ -342,7 +386,7 @@ func TestUpdateNeedsNoReenrolment(t *testing.T) {
 			t.Errorf("%s: %v", image, err)
 		}
 		boot(t, r.chip, image, ready)
-		if _, err := signLDevID(t, r, release); err != nil {
+		if err := signLDevID(t, r, release); err != nil {
 			t.Errorf("%s: %v", image, err)
 		}
 	}

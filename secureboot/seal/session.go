@@ -268,7 +268,7 @@ func settled(ctx context.Context, f func() error) error {
 
 // bounded sends nothing once ctx is done, but for what tidies up.
 type bounded struct {
-	ctx context.Context //nolint:containedctx // go-tpm's commands take none
+	ctx context.Context // here, since go-tpm's commands take none
 	transport.TPM
 }
 
@@ -277,5 +277,5 @@ func (b bounded) Send(command []byte) ([]byte, error) {
 	if b.ctx.Err() != nil && !tidies {
 		return nil, context.Cause(b.ctx)
 	}
-	return b.TPM.Send(command) //nolint:wrapcheck // a transport is transparent
+	return b.TPM.Send(command)
 }

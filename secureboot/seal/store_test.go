@@ -65,7 +65,7 @@ func TestRotation(t *testing.T) {
 				t.Errorf("%s: %s under root %d, %v; want root %d", image, name, generation, err, want)
 				continue
 			}
-			if _, err := signWith(t, k); err != nil {
+			if err := signWith(t, k); err != nil {
 				t.Errorf("%s: %s: %v", image, name, err)
 			}
 		}
