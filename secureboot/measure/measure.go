@@ -39,20 +39,29 @@ type Event struct {
 	Name   string // what is measured, such as ".osrel" or ".osrel content"
 }
 
+// Measured returns the sections that the stub measures, in the order in which it
+// does.
+func Measured(sections []Section) []Section {
+	var measured []Section
+	for _, name := range order {
+		for _, s := range sections {
+			if s.Name == name {
+				measured = append(measured, s)
+			}
+		}
+	}
+	return measured
+}
+
 // SectionEvents returns what the stub extends into PCR 11, in order: for each
 // section that is there, its name with a NUL, then its content. Sections that
 // the stub does not measure are passed over.
 func SectionEvents(sections []Section) []Event {
 	var events []Event
-	for _, name := range order {
-		for _, s := range sections {
-			if s.Name != name {
-				continue
-			}
-			events = append(events,
-				Event{eventlog.PCRPhases, sha256.Sum256([]byte(name + "\x00")), name},
-				Event{eventlog.PCRPhases, sha256.Sum256(s.Data), name + " content"})
-		}
+	for _, s := range Measured(sections) {
+		events = append(events,
+			Event{eventlog.PCRPhases, sha256.Sum256([]byte(s.Name + "\x00")), s.Name},
+			Event{eventlog.PCRPhases, sha256.Sum256(s.Data), s.Name + " content"})
 	}
 	return events
 }

@@ -31,7 +31,7 @@ func Kernel(version string) []byte {
 }
 
 // CommandLine is that of the UKIs made here.
-const CommandLine = "console=ttyAMA0 panic=10 incamera.roothash=0123456789abcdef incamera.hashoff=4096"
+const CommandLine = "console=ttyAMA0 panic=10 incamera.roothash=f0e1d2c3b4a5968778695a4b3c2d1e0ff0e1d2c3b4a5968778695a4b3c2d1e0f incamera.hashoff=4096"
 
 // UKI returns an image of that version: [Stub], [Kernel], a release file, an
 // initial file system and [CommandLine].
