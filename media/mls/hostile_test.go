@@ -99,7 +99,9 @@ func TestStaleAndRepeated(t *testing.T) {
 
 // FuzzMessages gives a member, and somebody about to join, anything: nobody
 // panics and nothing changes. Of what is genuine the member has seen all before,
-// and what it stages it does not apply.
+// and what it stages it does not apply. The keys are others in each process, so
+// an input is a message, or how to spoil a genuine one of this process: which of
+// them, and triples of a place and a mask.
 func FuzzMessages(f *testing.F) {
 	s := suiteOf(f, X25519AES128GCMSHA256Ed25519)
 	groups := newGroup(f, s, 4)
@@ -112,7 +114,7 @@ func FuzzMessages(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	seeds := [][]byte{bundle.Message(), info, nil}
+	genuine := [][]byte{bundle.Message(), info}
 	for k, p := range []Proposal{Update(), Remove(2), SelfRemove(), ExternalPSK([]byte("id")), SetExtensions(nil), Add(bundle.pkg)} {
 		from := groups[2+k%2]
 		from.cfg.Plain = k < 2
@@ -123,7 +125,7 @@ func FuzzMessages(f *testing.F) {
 		if _, err := b.ReceiveProposal(ctx, msg); err != nil {
 			f.Fatal(err)
 		}
-		seeds = append(seeds, msg)
+		genuine = append(genuine, msg)
 	}
 	text, err := a.Protect(ctx, nil, []byte("hello"))
 	if err != nil {
@@ -138,19 +140,28 @@ func FuzzMessages(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		seeds = append(seeds, p.Message, p.Welcome)
+		genuine = append(genuine, p.Message, p.Welcome)
 	}
 	j, err := JoinExternal(ctx, testConfig(f, s, "outside"), info, nil, nil)
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, seed := range append(seeds, text, j.Message) {
-		f.Add(seed)
+	genuine = append(genuine, text, j.Message)
+	for i, msg := range genuine {
+		f.Add(uint8(len(genuine)), msg)
+		f.Add(uint8(i), []byte{0, 40, 1, 0, 90, 128})
 	}
 	outside := testConfig(f, s, "outside")
 	was := fingerprint(f, b)
-	f.Fuzz(func(t *testing.T, in []byte) {
+	f.Fuzz(func(t *testing.T, which uint8, in []byte) {
 		ctx := t.Context()
+		if int(which) < len(genuine) {
+			edits := in
+			in = bytes.Clone(genuine[which])
+			for ; len(edits) >= 3; edits = edits[3:] {
+				in[(int(edits[0])<<8|int(edits[1]))%len(in)] ^= edits[2]
+			}
+		}
 		if staged, err := b.Stage(ctx, in); err == nil {
 			staged.Discard()
 		}
@@ -172,6 +183,79 @@ func FuzzMessages(f *testing.F) {
 		}
 		if fingerprint(t, b) != was {
 			t.Errorf("%x changed the state", in)
+		}
+	})
+}
+
+// FuzzSignedHandshake lets a member sign whatever it likes as a proposal or a
+// commit, so that every rule behind the signature meets hostile values. The
+// confirmation tag of a commit is wrong, so none may be taken; a proposal may,
+// and then it waits for a commit and nothing else has changed.
+func FuzzSignedHandshake(f *testing.F) {
+	s := suiteOf(f, X25519AES128GCMSHA256Ed25519)
+	groups := newGroup(f, s, 4)
+	a, b := groups[0], groups[1]
+	p, err := a.Commit(f.Context(), []Proposal{Add(newBundle(f, testConfig(f, s, "x")).pkg), Remove(3)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	c := opened(f, b, p.Message)
+	f.Add(true, c.append(nil))
+	f.Add(true, (&commit{path: c.path}).append(nil))
+	f.Add(true, byValue(SelfRemove()).append(nil))
+	var waiting [][]byte
+	for _, p := range []Proposal{Update(), Remove(0), SelfRemove(), ExternalPSK([]byte("id"))} {
+		msg, ref, err := groups[2].Propose(f.Context(), p)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if _, err := b.ReceiveProposal(f.Context(), msg); err != nil {
+			f.Fatal(err)
+		}
+		waiting = append(waiting, ref)
+	}
+	for _, p := range []Proposal{
+		Add(newBundle(f, testConfig(f, s, "y")).pkg), Remove(3), ExternalPSK([]byte("id")), ResumptionPSK([]byte("group"), 1),
+		SetExtensions([]Extension{RequiredCapabilities{Proposals: []ProposalType{ProposalSelfRemove}}.Extension()}), SelfRemove(),
+	} {
+		f.Add(false, p.encoded().raw)
+		f.Add(true, byValue(p, Remove(2)).append(nil))
+	}
+	f.Add(true, byValue(ByReference([]byte{0}), ByReference([]byte{1}), Remove(3)).append(nil))
+	was := fingerprint(f, b)
+	pair, keep := a.cur.messages.at(0)
+	keep()
+	first := ratchet{secret: bytes.Clone(pair[handshakeRatchet].secret), next: pair[handshakeRatchet].next}
+	f.Fuzz(func(t *testing.T, isCommit bool, body []byte) {
+		ctx := t.Context()
+		if !isCommit { // public: a private one spends a generation if it is taken
+			if got, err := b.ReceiveProposal(ctx, forgeContent(t, a, contentProposal, body, wirePublic)); err == nil {
+				delete(b.cur.proposals, string(got.Ref))
+			}
+		} else {
+			if c, err := decodeAll(body, decodeCommit); err == nil {
+				for _, p := range c.proposals { // a short reference names one that waits
+					if len(p.ref) == 1 {
+						p.ref = waiting[int(p.ref[0])%len(waiting)]
+					}
+				}
+				if c.path != nil { // the leaf is signed, too
+					c.path.leaf.signatureKey = a.cfg.Signer.Public()
+					if err := c.path.leaf.sign(ctx, a.cfg.Signer, a.ID(), a.Self()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				body = c.append(nil)
+			}
+			pair[handshakeRatchet] = ratchet{secret: bytes.Clone(first.secret), next: first.next} // the receiver's never moves
+			for _, wire := range []WireFormat{wirePublic, wirePrivate} {
+				if staged, err := b.Stage(ctx, forgeContent(t, a, contentCommit, body, wire)); err == nil {
+					t.Errorf("staged %+v", staged.Diff())
+				}
+			}
+		}
+		if fingerprint(t, b) != was {
+			t.Errorf("%x changed the state", body)
 		}
 	})
 }
