@@ -62,17 +62,15 @@ func (f *floor) hash(n int) {
 	})
 }
 
-// expand is as many ExpandWithLabel (Section 8) of one secret: one HMAC each.
+// expand is as many ExpandWithLabel (Section 8).
 func (f *floor) expand(times int) {
-	from, info := make([]byte, f.s.nh), make([]byte, 24)
-	f.add(func() {
-		m := hmac.New(f.s.hash.New, from)
-		for range times {
-			m.Reset()
-			m.Write(info)
-			m.Sum(nil)
-		}
-	})
+	from, info := make([]byte, f.s.nh), string(make([]byte, 24))
+	for range times {
+		f.add(func() {
+			_, err := hkdf.Expand(f.s.hash.New, from, info, f.s.nh)
+			f.must(err)
+		})
+	}
 }
 
 func (f *floor) extract() {
@@ -336,8 +334,7 @@ func (f *floor) commit(g *Group, p *Pending, added ...*KeyPackage) {
 	f.must(err)
 	info := len(m.welcome.info)
 	f.sign(g.cfg.Signer, info) // GroupInfoTBS
-	f.expand(1)                // welcome_secret
-	f.expand(2)                // key, nonce
+	f.expand(3)                // welcome_secret, key, nonce
 	f.aead(info, false)
 	for i, k := range added {
 		to, err := f.s.publicKey(k.initKey) // parsed when the KeyPackage was verified
@@ -352,9 +349,7 @@ func (f *floor) process(from, to *Group, p *Pending) {
 	steps := t.filteredPath(from.Self())
 	raw := len(to.cur.contextRaw)
 
-	for range t.root().level() + 1 { // the sender's first message: from the secret tree's root to its ratchets (Section 9)
-		f.expand(2)
-	}
+	f.expand(2*t.root().level() + 2) // the sender's first message: from the secret tree's root to its ratchets (Section 9)
 	f.private(len(p.Message), true)
 	f.verify(len(p.Message)+raw, true) // FramedContentTBS
 	leaf := t.leaf(from.Self())
@@ -386,8 +381,7 @@ func (f *floor) join(p *Pending, k *KeyPackage) {
 	info := len(m.welcome.info)
 
 	f.open(info+16, len(m.welcome.secrets[0].sealed.ciphertext))
-	f.expand(1) // welcome_secret
-	f.expand(2) // key, nonce
+	f.expand(3) // welcome_secret, key, nonce
 	f.aead(info, true)
 	f.verify(info, true) // GroupInfoTBS, by a member whose key is parsed below
 	f.treeHashes(t, nil)

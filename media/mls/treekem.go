@@ -91,8 +91,7 @@ func (s *Suite) derivePath(steps []pathStep, first secret) (*newPath, error) {
 	p := &newPath{steps: steps}
 	for range steps {
 		p.secrets = append(p.secrets, first)
-		x := s.expander(first)
-		node := x.deriveSecret("node")
+		node := s.deriveSecret(first, "node")
 		key, err := s.deriveKey(node)
 		node.wipe()
 		if err != nil {
@@ -100,7 +99,7 @@ func (s *Suite) derivePath(steps []pathStep, first secret) (*newPath, error) {
 			return nil, err
 		}
 		p.keys = append(p.keys, newNodeKey(key))
-		first = x.deriveSecret("path")
+		first = s.deriveSecret(first, "path")
 	}
 	p.commit = first
 	return p, nil
