@@ -391,6 +391,7 @@ func TestRefusals(t *testing.T) {
 		{"half a hash", 2, "-pcr7 is no SHA-256", with(callPolicies, "-pcr7", "00ff")},
 		{"a stub for policies", 1, "no section .linux", with(callPolicies, "-uki", "stub")},
 
+		{"values without a signature beside signed ones", 1, "has signed values", with(callValues, "-board-log", "board.log")},
 		{"a signature without a log", 2, "go together", with(callValues, "-bundle-key", "keys/bundle.key")},
 		{"a log that is not there", 1, "no such file", with(callSigned, "-log", "none.hashes")},
 		{"a log that was cut", 1, "log of 33 bytes", with(callSigned, "-log", "odd.hashes")},
@@ -442,8 +443,9 @@ func TestOneBuilderAtATime(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	dir := t.TempDir()
+	help := must(t, dir, "help")
 	for _, c := range commands() {
-		if out := must(t, dir, "help"); !strings.Contains(out, c.name) {
+		if !strings.Contains(help, c.name) {
 			t.Errorf("help does not name %s", c.name)
 		}
 		if exit, _, stderr := mkbundle(t, dir, c.name, "-h"); exit != 0 || !strings.Contains(stderr, "-json") {
@@ -452,5 +454,24 @@ func TestHelp(t *testing.T) {
 	}
 	if out := must(t, dir, "-version"); out != "mkbundle dev\n" {
 		t.Errorf("version %q", out)
+	}
+}
+
+// TestTwoBuilders has two builders reach the same bytes before one signs them.
+func TestTwoBuilders(t *testing.T) {
+	first, second := inputs(t), inputs(t)
+	for _, dir := range []string{first, second} {
+		must(t, dir, callUKI...)
+	}
+	must(t, first, with(callValues, "-board-log", "board.log")...)
+	twin := get(t, first, "out/reference.json")
+	put(t, second, "twin.json", twin)
+	must(t, second, callKeys...)
+	must(t, second, with(callSigned, "-agree", "twin.json")...)
+	if !bytes.Equal(get(t, second, "out/reference.json"), twin) {
+		t.Error("two builders wrote different values")
+	}
+	if _, err := os.Stat(filepath.Join(first, "out", "reference.cbor")); err == nil {
+		t.Error("signed without a key")
 	}
 }

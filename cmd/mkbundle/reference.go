@@ -69,6 +69,11 @@ func (c *call) reference(f referenceFlags) error {
 			return fmt.Errorf("%s differs from what is built here: the builders do not agree", f.agree)
 		}
 	}
+	if f.bundleKey == "" {
+		if _, err := os.Lstat(filepath.Join(f.out, "reference.cbor")); err == nil {
+			return fmt.Errorf("%s has signed values: without -bundle-key they would stay beside others", f.out)
+		}
+	}
 	if err := os.MkdirAll(f.out, 0o755); err != nil { //nolint:gosec // nothing in it is secret
 		return err
 	}
