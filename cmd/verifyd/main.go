@@ -82,7 +82,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			own := ln
 			ln = nil
 			ready()
-			return serveAPI(ctx, own, v, cert)
+			return serveAPI(ctx, own, v.handler(), cert, log)
 		}},
 	}
 	return supervise.Run(ctx, log, supervise.Limits{}, parts...)
@@ -98,9 +98,9 @@ const (
 
 // serveAPI answers on ln, which it closes, until ctx is done and the requests
 // under way have ended.
-func serveAPI(ctx context.Context, ln net.Listener, v *service, cert tls.Certificate) error {
+func serveAPI(ctx context.Context, ln net.Listener, api http.Handler, cert tls.Certificate, log *slog.Logger) error {
 	web := &http.Server{
-		Handler: v.handler(),
+		Handler: api,
 		TLSConfig: &tls.Config{
 			MinVersion:   tls.VersionTLS13,
 			Certificates: []tls.Certificate{cert},
@@ -113,7 +113,7 @@ func serveAPI(ctx context.Context, ln net.Listener, v *service, cert tls.Certifi
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(v.log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- web.ServeTLS(ln, "", "") }()

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +37,9 @@ type testSite struct {
 	address string
 	service *service
 	stop    func()
+
+	// pass sees each request before the verifier does, and may answer it.
+	pass atomic.Pointer[func(http.ResponseWriter, *http.Request) bool]
 }
 
 // newTestSite founds a site as verifyd init does, and starts its verifier.
@@ -109,7 +113,13 @@ func (s *testSite) start() {
 	}
 	s.address = ln.Addr().String()
 	ended := make(chan error, 1)
-	go func() { ended <- serveAPI(ctx, ln, service, cert) }()
+	api := service.handler()
+	seen := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if pass := s.pass.Load(); pass == nil || (*pass)(w, r) {
+			api.ServeHTTP(w, r)
+		}
+	})
+	go func() { ended <- serveAPI(ctx, ln, seen, cert, slog.New(slog.DiscardHandler)) }()
 	s.stop = func() {
 		s.t.Helper()
 		cancel()

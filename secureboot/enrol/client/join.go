@@ -157,8 +157,8 @@ func (m *Member) begin(ctx context.Context, c *Client, k Ticket) (*Identity, err
 	}
 	rsp, err := post[enrol.FinishResponse](ctx, c, "/v1/enrol/finish", finish)
 	if err != nil {
-		if _, ok := errors.AsType[*Problem](err); ok {
-			err = errors.Join(err, m.Abandon())
+		if p, ok := errors.AsType[*Problem](err); ok && p.Status/100 == 4 {
+			err = errors.Join(err, m.Abandon()) // refused; after anything else, ask again
 		}
 		return nil, err
 	}
