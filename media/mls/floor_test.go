@@ -62,15 +62,17 @@ func (f *floor) hash(n int) {
 	})
 }
 
-// expand is as many ExpandWithLabel (Section 8).
+// expand is as many ExpandWithLabel (Section 8) of one secret: one HMAC each.
 func (f *floor) expand(times int) {
-	from, info := make([]byte, f.s.nh), string(make([]byte, 24))
-	for range times {
-		f.add(func() {
-			_, err := hkdf.Expand(f.s.hash.New, from, info, f.s.nh)
-			f.must(err)
-		})
-	}
+	from, info := make([]byte, f.s.nh), make([]byte, 24)
+	f.add(func() {
+		m := hmac.New(f.s.hash.New, from)
+		for range times {
+			m.Reset()
+			m.Write(info)
+			m.Sum(nil)
+		}
+	})
 }
 
 func (f *floor) extract() {
@@ -334,7 +336,8 @@ func (f *floor) commit(g *Group, p *Pending, added ...*KeyPackage) {
 	f.must(err)
 	info := len(m.welcome.info)
 	f.sign(g.cfg.Signer, info) // GroupInfoTBS
-	f.expand(3)                // welcome_secret, key, nonce
+	f.expand(1)                // welcome_secret
+	f.expand(2)                // key, nonce
 	f.aead(info, false)
 	for i, k := range added {
 		to, err := f.s.publicKey(k.initKey) // parsed when the KeyPackage was verified
@@ -349,7 +352,9 @@ func (f *floor) process(from, to *Group, p *Pending) {
 	steps := t.filteredPath(from.Self())
 	raw := len(to.cur.contextRaw)
 
-	f.expand(2*t.root().level() + 2) // the sender's first message: from the secret tree's root to its ratchets (Section 9)
+	for range t.root().level() + 1 { // the sender's first message: from the secret tree's root to its ratchets (Section 9)
+		f.expand(2)
+	}
 	f.private(len(p.Message), true)
 	f.verify(len(p.Message)+raw, true) // FramedContentTBS
 	leaf := t.leaf(from.Self())
@@ -381,7 +386,8 @@ func (f *floor) join(p *Pending, k *KeyPackage) {
 	info := len(m.welcome.info)
 
 	f.open(info+16, len(m.welcome.secrets[0].sealed.ciphertext))
-	f.expand(3) // welcome_secret, key, nonce
+	f.expand(1) // welcome_secret
+	f.expand(2) // key, nonce
 	f.aead(info, true)
 	f.verify(info, true) // GroupInfoTBS, by a member whose key is parsed below
 	f.treeHashes(t, nil)

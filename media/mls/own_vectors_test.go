@@ -141,7 +141,7 @@ func makeCryptoBasics(t *testing.T, s *Suite) any {
 		"ref_hash":           object{"label": "RefHash", "value": x(value), "out": x(s.refHash("RefHash", value))},
 		"expand_with_label":  object{"secret": x(from), "label": "ExpandWithLabel", "context": x(context), "length": 16, "out": x(s.expandWithLabel(from, "ExpandWithLabel", context, 16))},
 		"derive_secret":      object{"secret": x(from), "label": "DeriveSecret", "out": x(s.deriveSecret(from, "DeriveSecret"))},
-		"derive_tree_secret": object{"secret": x(from), "label": "DeriveTreeSecret", "generation": 7, "length": 32, "out": x(s.treeSecret(from, "DeriveTreeSecret", 7, 32))},
+		"derive_tree_secret": object{"secret": x(from), "label": "DeriveTreeSecret", "generation": 7, "length": 32, "out": x(s.expander(from).treeSecret("DeriveTreeSecret", 7, 32))},
 		"sign_with_label":    object{"priv": x(priv), "pub": x(signer.Public()), "content": x(content), "label": "SignWithLabel", "signature": x(sig)},
 		"encrypt_with_label": object{
 			"priv": privateBytes(t, key), "pub": x(key.Public()), "label": "EncryptWithLabel", "context": x(context),

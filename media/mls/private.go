@@ -53,10 +53,8 @@ func (m *privateMessage) senderDataAAD() []byte {
 // where it is shorter (Section 6.3.2).
 func (s *Suite) senderDataKey(from secret, ciphertext []byte) messageKey {
 	sample := ciphertext[:min(s.nh, len(ciphertext))]
-	return messageKey{
-		key:   s.expandWithLabel(from, "key", sample, s.nk),
-		nonce: s.expandWithLabel(from, "nonce", sample, nn),
-	}
+	x := s.expander(from)
+	return messageKey{key: x.expand("key", sample, s.nk), nonce: x.expand("nonce", sample, nn)}
 }
 
 // senderDataLen is the size of SenderData: leaf, generation, reuse guard.

@@ -69,17 +69,18 @@ func (s *Suite) epoch(joiner, psk secret, context []byte) (welcome secret, e *ep
 // epochFrom derives the secrets of an epoch and wipes what they come from.
 func (s *Suite) epochFrom(epoch secret) *epochSecrets {
 	defer epoch.wipe()
+	x := s.expander(epoch)
 	return &epochSecrets{
-		senderData:    s.deriveSecret(epoch, "sender data"),
-		encryption:    s.deriveSecret(epoch, "encryption"),
-		exporter:      s.deriveSecret(epoch, "exporter"),
-		appExport:     s.deriveSecret(epoch, appExportLabel),
-		external:      s.deriveSecret(epoch, "external"),
-		confirmation:  s.deriveSecret(epoch, "confirm"),
-		membership:    s.deriveSecret(epoch, "membership"),
-		resumption:    s.deriveSecret(epoch, "resumption"),
-		authenticator: s.deriveSecret(epoch, "authentication"),
-		init:          s.deriveSecret(epoch, "init"),
+		senderData:    x.deriveSecret("sender data"),
+		encryption:    x.deriveSecret("encryption"),
+		exporter:      x.deriveSecret("exporter"),
+		appExport:     x.deriveSecret(appExportLabel),
+		external:      x.deriveSecret("external"),
+		confirmation:  x.deriveSecret("confirm"),
+		membership:    x.deriveSecret("membership"),
+		resumption:    x.deriveSecret("resumption"),
+		authenticator: x.deriveSecret("authentication"),
+		init:          x.deriveSecret("init"),
 	}
 }
 

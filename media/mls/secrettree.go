@@ -72,8 +72,8 @@ func (t *seedTree) leaf(i LeafIndex) (secret, func()) {
 	from, s := x, t.nodes[x]
 	side := map[nodeIndex]secret{}
 	for !x.isLeaf() {
-		left := t.suite.expandWithLabel(s, "tree", []byte("left"), t.suite.nh)
-		right := t.suite.expandWithLabel(s, "tree", []byte("right"), t.suite.nh)
+		e := t.suite.expander(s)
+		left, right := e.expand("tree", []byte("left"), t.suite.nh), e.expand("tree", []byte("right"), t.suite.nh)
 		if x != from {
 			s.wipe()
 		}
@@ -121,9 +121,10 @@ func (t *secretTree) at(i LeafIndex) (*[2]ratchet, func()) {
 		return nil, nil // beyond the tree, or the tree was wiped
 	}
 	defer s.wipe()
+	e := t.suite.expander(s)
 	r := &[2]ratchet{
-		handshakeRatchet:   {secret: t.suite.expandWithLabel(s, "handshake", nil, t.suite.nh)},
-		applicationRatchet: {secret: t.suite.expandWithLabel(s, "application", nil, t.suite.nh)},
+		handshakeRatchet:   {secret: e.deriveSecret("handshake")},
+		applicationRatchet: {secret: e.deriveSecret("application")},
 	}
 	return r, func() {
 		take()
@@ -132,14 +133,15 @@ func (t *secretTree) at(i LeafIndex) (*[2]ratchet, func()) {
 }
 
 // treeSecret is DeriveTreeSecret of Section 9.
-func (s *Suite) treeSecret(from secret, label string, generation uint32, length int) secret {
-	return s.expandWithLabel(from, label, appendU32(nil, generation), length)
+func (x *expander) treeSecret(label string, generation uint32, length int) secret {
+	return x.expand(label, appendU32(nil, generation), length)
 }
 
 // step returns the key of a generation and the secret of the next.
 func (s *Suite) step(from secret, generation uint32) (messageKey, secret) {
-	k := messageKey{key: s.treeSecret(from, "key", generation, s.nk), nonce: s.treeSecret(from, "nonce", generation, nn)}
-	return k, s.treeSecret(from, "secret", generation, s.nh)
+	x := s.expander(from)
+	k := messageKey{key: x.treeSecret("key", generation, s.nk), nonce: x.treeSecret("nonce", generation, nn)}
+	return k, x.treeSecret("secret", generation, s.nh)
 }
 
 // find returns the key of a generation and a function that spends it. A

@@ -13,6 +13,7 @@ import (
 	_ "crypto/sha256" // links SHA-256 into package crypto
 	_ "crypto/sha512" // and SHA-384, SHA-512
 	"fmt"
+	"hash"
 	"slices"
 	"sync"
 
@@ -175,7 +176,7 @@ func (s *Suite) extract(salt, ikm secret) secret {
 func (s *Suite) expandWithLabel(from secret, label string, context []byte, length int) secret {
 	info := make([]byte, 0, 2+1+8+len(label)+4+len(context))
 	info = appendU16(info, uint16(length))
-	info = appendVec(info, "MLS 1.0 "+label)
+	info = appendVec(info, labelPrefix+label)
 	info = appendVec(info, context)
 	out, err := hkdf.Expand(s.hash.New, from, string(info), length)
 	if err != nil {
@@ -183,6 +184,35 @@ func (s *Suite) expandWithLabel(from secret, label string, context []byte, lengt
 	}
 	return out
 }
+
+// An expander is ExpandWithLabel of one secret, for several values of at most
+// the size of the hash. HKDF-Expand is one HMAC then (RFC 5869, Section 2.3),
+// whose key is prepared once: that is what a message costs besides its
+// signature.
+type expander struct {
+	s    *Suite
+	mac  hash.Hash
+	info []byte
+}
+
+func (s *Suite) expander(from secret) *expander {
+	return &expander{s: s, mac: hmac.New(s.hash.New, from)}
+}
+
+func (x *expander) expand(label string, context []byte, length int) secret {
+	x.info = appendU16(x.info[:0], uint16(length))
+	x.info = appendSize(x.info, len(labelPrefix)+len(label))
+	x.info = append(append(x.info, labelPrefix...), label...)
+	x.info = append(appendVec(x.info, context), 1)
+	x.mac.Reset()
+	x.mac.Write(x.info)
+	return x.mac.Sum(nil)[:length:length]
+}
+
+// deriveSecret is DeriveSecret of Section 8.
+func (x *expander) deriveSecret(label string) secret { return x.expand(label, nil, x.s.nh) }
+
+const labelPrefix = "MLS 1.0 "
 
 // deriveSecret is DeriveSecret of Section 8.
 func (s *Suite) deriveSecret(from secret, label string) secret {

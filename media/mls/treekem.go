@@ -91,7 +91,8 @@ func (s *Suite) derivePath(steps []pathStep, first secret) (*newPath, error) {
 	p := &newPath{steps: steps}
 	for range steps {
 		p.secrets = append(p.secrets, first)
-		node := s.deriveSecret(first, "node")
+		x := s.expander(first)
+		node := x.deriveSecret("node")
 		key, err := s.deriveKey(node)
 		node.wipe()
 		if err != nil {
@@ -99,7 +100,7 @@ func (s *Suite) derivePath(steps []pathStep, first secret) (*newPath, error) {
 			return nil, err
 		}
 		p.keys = append(p.keys, newNodeKey(key))
-		first = s.deriveSecret(first, "path")
+		first = x.deriveSecret("path")
 	}
 	p.commit = first
 	return p, nil

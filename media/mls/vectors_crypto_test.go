@@ -89,8 +89,10 @@ type cryptoBasicsVector struct {
 func vectorCryptoBasics(t *testing.T, s *Suite, c cryptoBasicsVector) {
 	equalHex(t, "RefHash", s.refHash(c.RefHash.Label, c.RefHash.Value), c.RefHash.Out)
 	equalHex(t, "ExpandWithLabel", s.expandWithLabel(secret(c.Expand.Secret), c.Expand.Label, c.Expand.Context, c.Expand.Length), c.Expand.Out)
+	equalHex(t, "ExpandWithLabel of several", s.expander(secret(c.Expand.Secret)).expand(c.Expand.Label, c.Expand.Context, c.Expand.Length), c.Expand.Out)
 	equalHex(t, "DeriveSecret", s.deriveSecret(secret(c.Derive.Secret), c.Derive.Label), c.Derive.Out)
-	equalHex(t, "DeriveTreeSecret", s.treeSecret(secret(c.Tree.Secret), c.Tree.Label, c.Tree.Generation, c.Tree.Length), c.Tree.Out)
+	equalHex(t, "DeriveSecret of several", s.expander(secret(c.Derive.Secret)).deriveSecret(c.Derive.Label), c.Derive.Out)
+	equalHex(t, "DeriveTreeSecret", s.expander(secret(c.Tree.Secret)).treeSecret(c.Tree.Label, c.Tree.Generation, c.Tree.Length), c.Tree.Out)
 
 	if err := verifyWithLabel(s, c.Sign.Pub, c.Sign.Label, c.Sign.Content, c.Sign.Signature); err != nil {
 		t.Errorf("VerifyWithLabel: %v", err)

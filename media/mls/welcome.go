@@ -122,7 +122,8 @@ func (w *welcome) append(b []byte) []byte {
 
 // welcomeKey is the key of the encrypted GroupInfo.
 func (s *Suite) welcomeKey(from secret) messageKey {
-	return messageKey{key: s.expandWithLabel(from, "key", nil, s.nk), nonce: s.expandWithLabel(from, "nonce", nil, nn)}
+	x := s.expander(from)
+	return messageKey{key: x.expand("key", nil, s.nk), nonce: x.expand("nonce", nil, nn)}
 }
 
 func (s *Suite) sealGroupInfo(welcome secret, info []byte) ([]byte, error) {
