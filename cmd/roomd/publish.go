@@ -9,6 +9,7 @@ import (
 
 	"incamera/device/panel"
 	"incamera/media/call"
+	"incamera/media/e2ee"
 )
 
 // A publisher puts the engine's status into the panel's tree. One goroutine
@@ -117,6 +118,9 @@ func (p *publisher) ends(tx *panel.Tx, s call.Status) {
 		tx.Event("Call/Left", who)
 	} else if s.Ended != nil {
 		who["Reason"] = refusedFor(s.Ended)
+		if e, ok := errors.AsType[*call.NotAttestedError](s.Ended); ok && e.Verdict.Reason != "" {
+			who["Detail"] = e.Verdict.Reason
+		}
 		tx.Event("Call/Refused", who)
 	}
 }
@@ -153,11 +157,12 @@ func (p *publisher) roster(tx *panel.Tx, s call.Status) {
 		if !before[m.ID] {
 			tx.Event("Roster/MemberAdded", map[string]any{"Name": m.Name})
 		}
-		tx.Set("Roster/Members/"+m.ID, map[string]any{
-			"Name": m.Name, "Site": m.Site, "Credential": hex.EncodeToString(m.Credential[:]),
-			"Verdict":   "none", // rooms give no evidence yet, and the panel says so
-			"SaysMuted": m.SaysMuted, "SaysCameraOff": m.SaysCameraOff,
-			"Heard": m.Counts.Heard, "Link": m.Link.String(), "Self": m.Self,
+		tx.Set("Roster/Members/"+m.ID, panel.Member{
+			Name: m.Name, Site: m.Site, Credential: hex.EncodeToString(m.Credential[:]),
+			Verdict: m.Verdict.Tier.String(), VerdictAgeS: int(m.VerdictAge / time.Second),
+			Release: m.Verdict.Release, VerdictReason: m.Verdict.Reason,
+			SaysMuted: m.SaysMuted, SaysCameraOff: m.SaysCameraOff,
+			Heard: m.Counts.Heard, Link: m.Link.String(), Self: m.Self,
 		})
 	}
 	for _, m := range p.last.Members {
@@ -179,9 +184,9 @@ func (p *publisher) lobby(tx *panel.Tx, s call.Status) {
 		if before[k.ID] {
 			continue
 		}
-		tx.Set("Lobby/Waiting/"+k.ID, map[string]any{
-			"Name": k.Name, "Site": k.Site, "Credential": hex.EncodeToString(k.Credential[:]),
-			"Verdict": "none", "Why": "NotInvited", "Since": k.Since.UTC().Format(time.RFC3339),
+		tx.Set("Lobby/Waiting/"+k.ID, panel.Waiting{
+			Name: k.Name, Site: k.Site, Credential: hex.EncodeToString(k.Credential[:]),
+			Verdict: k.Verdict.Tier.String(), VerdictReason: k.Verdict.Reason, Why: why(k), Since: k.Since.UTC(),
 		})
 		tx.Event("Lobby/Knocked", map[string]any{"Id": k.ID})
 	}
@@ -191,6 +196,14 @@ func (p *publisher) lobby(tx *panel.Tx, s call.Status) {
 			tx.Event("Lobby/Withdrawn", map[string]any{"Id": k.ID})
 		}
 	}
+}
+
+// why says why a person must decide about a room that waits.
+func why(k call.Knock) string {
+	if k.Verdict.Tier == e2ee.Contraindicated {
+		return "NotAttested"
+	}
+	return "NotInvited"
 }
 
 func (p *publisher) gates(tx *panel.Tx, s call.Status) {
@@ -254,6 +267,8 @@ func refusedFor(why error) string {
 		{call.ErrUnreachable, "Unreachable"},
 		{call.ErrLost, "Unreachable"},
 		{call.ErrNotAdmitted, "NotAdmitted"},
+		{call.ErrNotAttested, "NotAttested"},
+		{call.ErrNotProved, "NotProved"},
 	} {
 		if errors.Is(why, known.err) {
 			return known.reason

@@ -115,8 +115,8 @@ func crowded(tx *Tx) {
 	tx.Set("Diagnostics/Conditions/clock", Condition{"Warning", start, "The clock was not set for two days: check the time source."})
 	for i, m := range []Member{
 		{Name: "Salle du Conseil municipal Antoine-Laurent de Lavoisier", Verdict: "affirming", VerdictAgeS: 300, Release: "1.2.3", Link: "Good", SaysMuted: true},
-		{Name: "Lyon 3", Verdict: "warning", VerdictAgeS: 7000, Release: "1.1.9", Link: "Weak", SaysCameraOff: true},
-		{Name: "Donaudampfschifffahrtsgesellschaftskapitänskajüte", Verdict: "contraindicated", Link: "Lost"},
+		{Name: "Lyon 3", Verdict: "warning", VerdictAgeS: 7000, Release: "1.1.9", VerdictReason: "evidence_old", Link: "Weak", SaysCameraOff: true},
+		{Name: "Donaudampfschifffahrtsgesellschaftskapitänskajüte", Verdict: "contraindicated", VerdictReason: "refval_mismatch", Link: "Lost"},
 		{Name: "Pascal", Verdict: "none", Link: "Connecting", SaysMuted: true, SaysCameraOff: true},
 		{Name: "<b>Szczebrzeszyn</b>", Verdict: "none", Link: "Good", Heard: true, SaysMuted: true},
 	} {

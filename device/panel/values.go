@@ -13,6 +13,7 @@ type Member struct {
 	Verdict       string // affirming, warning, contraindicated or none
 	VerdictAgeS   int    `json:",omitempty"` // seconds
 	Release       string `json:",omitempty"`
+	VerdictReason string `json:",omitempty"` // a code of the verifier's vocabulary
 	SaysMuted     bool
 	SaysCameraOff bool
 	Heard         bool
@@ -26,8 +27,11 @@ type Waiting struct {
 	Site       string
 	Credential string // hash of the leaf certificate, in hexadecimal
 	Verdict    string // affirming, warning, contraindicated or none
-	Why        string // NotInvited, OtherSite, NotAttested or AlwaysAsk
-	Since      time.Time
+
+	VerdictReason string `json:",omitempty"` // a code of the verifier's vocabulary
+
+	Why   string // NotInvited, OtherSite, NotAttested or AlwaysAsk
+	Since time.Time
 }
 
 // A Contact is a room that can be called, for Tx.Set("Directory/Rooms/<id>", c).

@@ -9,6 +9,7 @@ import (
 	"incamera/media/audio"
 	"incamera/media/call"
 	"incamera/media/compose"
+	"incamera/media/e2ee"
 )
 
 // Show implements [call.Media]: it puts the call on the stage, and lets people
@@ -70,7 +71,7 @@ func (s *Studio) scene(now time.Time) compose.Scene {
 		}
 		scene.Tiles = append(scene.Tiles, compose.Tile{
 			ID: tileOf(m.Leaf), Name: m.Name,
-			Badge: compose.Unverified, // rooms give no evidence yet
+			Badge: badge(m.Verdict.Tier),
 			Muted: m.SaysMuted && !m.Counts.Heard, CameraOff: m.SaysCameraOff,
 			Lost: m.Link == call.LinkLost, Speaking: m.Counts.Heard,
 		})
@@ -84,6 +85,20 @@ func (s *Studio) scene(now time.Time) compose.Scene {
 		scene.Self = &compose.Tile{ID: selfID, Name: s.config.Name, Muted: s.status.Muted, CameraOff: s.status.CameraOff}
 	}
 	return scene
+}
+
+// badge is what the stage shows of a verdict.
+func badge(t e2ee.Tier) compose.Badge {
+	switch t {
+	case e2ee.Affirming:
+		return compose.Verified
+	case e2ee.Warning:
+		return compose.Caution
+	case e2ee.Contraindicated:
+		return compose.Failed
+	case e2ee.None, e2ee.Awaited:
+	}
+	return compose.Unverified
 }
 
 // card is what an empty stage says.

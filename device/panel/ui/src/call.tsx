@@ -6,7 +6,7 @@ import { Icon } from "./icons";
 import { Model } from "./model";
 import { Badge, Clock, Heading, LinkState, Name, ScreenProps, Touch } from "./parts";
 import { contacts } from "./idle";
-import { Key, timeOf, t } from "./texts";
+import { ageOf, Key, t, timeOf, whyOf } from "./texts";
 import { Code, Member } from "./tree";
 
 /** groups splits a code into groups of five digits, as people read it aloud. */
@@ -67,6 +67,15 @@ export function Voice(p: { member: Member }): VNode | null {
   return v && <span class={"voice " + (p.member.Heard ? "heard" : "claim")} data-field="voice"><Icon name={v.icon} /><span>{t(v.key)}</span></span>;
 }
 
+/** Proof is, beside the badge, what it stands on: the release and the age of the proof, or why there is none. */
+function Proof(p: { member: Member }): VNode | null {
+  const r = p.member;
+  const parts = [String(r.Release || ""), r.VerdictAgeS === undefined ? "" : ageOf(r.VerdictAgeS)];
+  if (r.Verdict !== "affirming") parts.push(whyOf(r.VerdictReason));
+  const text = parts.filter((s) => s !== "").join(" · ");
+  return text === "" ? null : <span class="proof"><bdi data-field="proof">{text}</bdi></span>;
+}
+
 function Row(p: { m: Model; id: string; member: Member }): VNode {
   const r = p.member;
   return (
@@ -86,6 +95,7 @@ function Row(p: { m: Model; id: string; member: Member }): VNode {
             {r.Self && <span class="self">{t("member.self")}</span>}
           </span>
           <Name field="site">{String(r.Site || "")}</Name>
+          <Proof member={r} />
         </span>
         <span class="marks">
           <Badge verdict={r.Verdict} />

@@ -18,6 +18,7 @@ export interface Trouble {
   room: string; // its id, if it can be called again
   code: number;
   reference: string;
+  detail: string; // code of what is wrong with the other room's proof
 }
 
 export type View = { what: "main" } | { what: "member"; id: string; sure: boolean } | { what: "add" } | { what: "end" };
@@ -134,11 +135,12 @@ export class Model implements Listener {
       room: String(e.Value.Room || ""),
       code: 0,
       reference: "",
+      detail: String(e.Value.Detail || ""),
     };
   }
 
   private fail(reason: string, code: number, reference: string): void {
-    this.trouble = { reason, name: "", room: "", code, reference };
+    this.trouble = { reason, name: "", room: "", code, reference, detail: "" };
     this.settle();
   }
 

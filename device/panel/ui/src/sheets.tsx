@@ -6,7 +6,7 @@ import { Icon } from "./icons";
 import { call, Rooms } from "./idle";
 import { Model } from "./model";
 import { Badge, known, LinkState, Name, ScreenProps, Sheet, Touch } from "./parts";
-import { ageOf, Key, reason, t, timeOf } from "./texts";
+import { ageOf, Key, reason, t, timeOf, whyOf } from "./texts";
 import { Member, Waiting } from "./tree";
 
 /** print writes the beginning of a credential's hash for people's eyes. */
@@ -71,6 +71,7 @@ export function MemberSheet(p: { m: Model; id: string; sure: boolean }): VNode |
         <Fact word="fact.site" value={String(r.Site || "")} field="site" />
         <Fact word="fact.release" value={String(r.Release || "")} field="release" />
         <Fact word="fact.age" value={r.VerdictAgeS === undefined ? "" : ageOf(r.VerdictAgeS)} field="verdict-age" />
+        <Fact word="fact.reason" value={whyOf(r.VerdictReason)} field="verdict-reason" />
         <Fact word="fact.credential" value={print(r.Credential)} field="credential" />
       </dl>
       <div class="answers">
@@ -144,7 +145,7 @@ function Knock(p: { m: Model; id: string; who: Waiting }): VNode {
         <div class="marks">
           <Badge verdict={w.Verdict} />
         </div>
-        {w.Why && <p class="hint">{t(("lobby.why." + w.Why) as Key)}</p>}
+        {w.Why && <p class="hint">{t(("lobby.why." + w.Why) as Key)}{w.VerdictReason ? " " + whyOf(w.VerdictReason) : ""}</p>}
         <p class="print"><bdi data-field="credential">{print(w.Credential)}</bdi></p>
       </div>
       <div class="answers">
@@ -202,6 +203,7 @@ export function TroubleSheet(p: ScreenProps): VNode | null {
   return (
     <Sheet label={words.title} id="trouble" onClose={() => m.dismiss()}>
       <h2><Icon name="info" /><span data-field="trouble" data-reason={x.reason}>{words.title}</span></h2>
+      {x.detail && <p class="hint large"><bdi data-field="trouble-detail">{(x.name ? x.name + ": " : "") + whyOf(x.detail)}</bdi></p>}
       <p class="hint large">{words.remedy}</p>
       {x.code !== 0 && (
         <p class="print">

@@ -64,6 +64,11 @@ export function ageOf(seconds: number): string {
 
 export const collator = (): Intl.Collator => new Intl.Collator(region);
 
+/** whyOf says what is wrong with a room's proof; a code without words stands as it is. */
+export function whyOf(code: string | undefined): string {
+  return code ? t(("verdict.why." + code) as Key) || code : "";
+}
+
 /** reason says what went wrong and what to do. What has no words of its own reads as "internal". */
 export function reason(key: string, name: string): { title: string; remedy: string } {
   const found = t(key as Key, { name: name || t("call.title") }) || t("internal");

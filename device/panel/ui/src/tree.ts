@@ -23,6 +23,7 @@ export interface Member {
   Verdict?: Verdict;
   VerdictAgeS?: number;
   Release?: string;
+  VerdictReason?: string;
   SaysMuted?: boolean;
   SaysCameraOff?: boolean;
   Heard?: boolean;
@@ -35,6 +36,7 @@ export interface Waiting {
   Site?: string;
   Credential?: string;
   Verdict?: Verdict;
+  VerdictReason?: string;
   Why?: "NotInvited" | "OtherSite" | "NotAttested" | "AlwaysAsk";
   Since?: string;
 }
