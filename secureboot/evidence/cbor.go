@@ -26,7 +26,7 @@ const (
 	MaxCMW = 256 << 10
 	// MaxReferences bounds signed reference values: several hundred board
 	// events of 100 bytes each.
-	MaxReferences = 256 << 10
+	MaxReferences = 512 << 10
 	// MaxProof bounds a log proof: 64 hashes and a checkpoint with witnesses.
 	MaxProof = 16 << 10
 

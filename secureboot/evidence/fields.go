@@ -124,14 +124,15 @@ func (f fields) with(label int, v any) (fields, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := append(fields{}, f...)
-	i := slices.IndexFunc(all, func(e field) bool { return bytes.Equal(e.key, key) })
-	switch {
-	case i >= 0:
+	i := slices.IndexFunc(f, func(e field) bool { return bytes.Equal(e.key, key) })
+	if i >= 0 {
+		all := slices.Clone(f)
 		all[i].value = value
-	case value[0] != 0xf6: // null
-		i, _ = slices.BinarySearchFunc(all, key, func(e field, key []byte) int { return bytes.Compare(e.key, key) })
-		all = slices.Insert(all, i, field{key, value})
+		return all, nil
 	}
-	return all, nil
+	if value[0] == 0xf6 { // null
+		return f, nil
+	}
+	i, _ = slices.BinarySearchFunc(f, key, func(e field, key []byte) int { return bytes.Compare(e.key, key) })
+	return slices.Insert(slices.Clone(f), i, field{key, value}), nil
 }

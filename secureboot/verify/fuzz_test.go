@@ -10,6 +10,8 @@ import (
 	"crypto/x509"
 	"testing"
 
+	"github.com/google/go-tpm/tpm2"
+
 	"incamera/secureboot/evidence"
 )
 
@@ -91,4 +93,40 @@ func readBack(t *testing.T, result evidence.Result, key *ecdsa.PrivateKey) {
 	if _, err := evidence.ParseResult(signed, &key.PublicKey); err != nil {
 		t.Fatalf("ParseResult: %v", err)
 	}
+}
+
+// FuzzTPM: the codec of TPM structures, which is not ours. Property: what is
+// accepted comes out as the same bytes, and is of the kind asked for.
+func FuzzTPM(f *testing.F) {
+	room := loadFixture(f)
+	e, err := evidence.Parse(room.Evidence)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, b := range [][]byte{e.Quote.Attest, e.Quote.Signature, e.Quote.Certify.Attest, e.Quote.Certify.Public, room.Device.AK} {
+		f.Add(b)
+	}
+	nobody := &fuzzKey(f).PublicKey
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, kind := range []tpm2.TPMST{tpm2.TPMSTAttestQuote, tpm2.TPMSTAttestCertify} {
+			if a, err := parseAttest(b, kind); err == nil && (a.Type != kind || !bytes.Equal(tpm2.Marshal(*a), b)) {
+				t.Errorf("%x was read as %x", b, tpm2.Marshal(*a))
+			}
+		}
+		if err := checkSignature(nobody, nil, b); err == nil {
+			t.Errorf("%x is a signature", b)
+		}
+		if public, key, err := parsePublic(b); err == nil && (public.Type != tpm2.TPMAlgECC || key == nil || !bytes.Equal(tpm2.Marshal(*public), b)) {
+			t.Errorf("%x was read as %x", b, tpm2.Marshal(*public))
+		}
+		if _, name, err := parseAK(b); err == nil {
+			public, err := tpm2.Unmarshal[tpm2.TPMTPublic](b)
+			if err != nil || !public.ObjectAttributes.Restricted || !public.ObjectAttributes.FixedTPM {
+				t.Errorf("%x is an attestation key", b)
+			}
+			if want, err := tpm2.ObjectName(public); err != nil || !bytes.Equal(want.Buffer, name) {
+				t.Errorf("name of %x: %x; want %x", b, name, want.Buffer)
+			}
+		}
+	})
 }
