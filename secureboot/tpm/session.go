@@ -42,3 +42,9 @@ func Encrypted(srk Key, dir Direction) []tpm2.AuthOption {
 func EncryptedSession(srk Key, dir Direction, opts ...tpm2.AuthOption) tpm2.Session {
 	return tpm2.HMAC(tpm2.TPMAlgSHA256, NonceSize, append(Encrypted(srk, dir), opts...)...)
 }
+
+// AuditSession returns a session for one command that has nothing to encrypt:
+// the TPM with that SRK proves its response by an HMAC.
+func AuditSession(srk Key) tpm2.Session {
+	return tpm2.HMAC(tpm2.TPMAlgSHA256, NonceSize, tpm2.Salted(srk.Handle, srk.Public), tpm2.Audit())
+}

@@ -5,6 +5,7 @@
 package tpm
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -42,7 +43,8 @@ func openSimulator(ctx context.Context, rest string) (wire, error) {
 }
 
 func (s *sim) exchange(command []byte, _ time.Time) ([]byte, error) {
-	if _, err := s.Write(command); err != nil {
+	// The reference TPM decrypts parameters in the buffer that it is given.
+	if _, err := s.Write(bytes.Clone(command)); err != nil {
 		return nil, err
 	}
 	response := make([]byte, bufferSize)
