@@ -24,7 +24,7 @@ TAGS := -tags simtpm
 RELEASE := -trimpath -buildvcs=false -tags release -ldflags '-s -w -buildid= -X main.version=$(VERSION)'
 
 .DEFAULT_GOAL := help
-.PHONY: help deps go ui build demo demo-check check lint test bench fuzz cross vuln clean
+.PHONY: help deps go ui build demo demo-check check lint test peers interop bench-mls bench fuzz cross vuln clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,8 +76,21 @@ test: deps ui ## All tests under the race detector, in random order and uncached
 	  go test $(TAGS) -race -shuffle=on -count=1 -timeout 30m $(TESTFLAGS) ./... || failed=$$?; \
 	  find out/vectors -type f -exec cat {} +; exit $$failed
 
-bench: deps ui ## Benchmarks, ten runs, for benchstat
+# The peers need Node 18 or newer; any will do, and Debian's is installed where
+# there is none. Their versions are in the lock file.
+PEERS := media/mls/interop/testdata/node
+peers: go
+	@{ command -v node && command -v npm; } >/dev/null || { $(call INSTALL,nodejs npm); }
+	@cd $(PEERS) && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci; }
+
+interop: peers ## Package mls against other implementations, with a table; MLS_SEED repeats the choices
+	go test -tags interop -count=1 -timeout 30m -v ./media/mls/interop | grep -v '^ *--- PASS\|^=== '
+
+bench-mls: peers ## The figures of package mls beside bare cryptography and ts-mls, some minutes
 	@mkdir -p out
+	go test -tags figures -run '^TestFigures$$' -count=1 -timeout 30m -v ./media/mls | tee out/bench-mls.md
+
+bench: deps ui bench-mls ## Benchmarks, ten runs, for benchstat, and the figures of package mls
 	go test $(TAGS) -run '^$$' -bench . -benchmem -count 10 -timeout 2h ./... | tee out/bench.txt
 
 # Where code draws random numbers the fuzzer cannot tell what an input covers,
