@@ -22,7 +22,7 @@ import (
 	"incamera/secureboot/tpm/tpmtest"
 )
 
-func persistSRK(t *testing.T, chip transport.TPM) tpm.Key {
+func persistSRK(t testing.TB, chip transport.TPM) tpm.Key {
 	t.Helper()
 	k, err := tpm.Persist(chip, tpm2.TPMRHOwner, tpm.SRKTemplate, tpm.HandleSRK)
 	if err != nil {
