@@ -9,7 +9,8 @@
 // moves it there by one assignment. Private keys stay behind [Signer] and
 // [HPKEKey], so that they can live in a TPM.
 //
-// The package opens no file or socket, starts no goroutine, reads no clock
+// The package opens no file or socket, leaves no goroutine behind when a call
+// returns (signatures of a whole tree are verified on all cores), reads no clock
 // and keeps no state but in memory. It does not order messages (a delivery
 // service does), does not judge who may be a member (the caller does, from the
 // [Diff] of an epoch) and does not check certificates beyond their form (the
