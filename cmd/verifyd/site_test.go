@@ -43,7 +43,7 @@ type testSite struct {
 }
 
 // newTestSite founds a site as verifyd init does, and starts its verifier.
-func newTestSite(t testing.TB, v *enroltest.Vendor) *testSite {
+func newTestSite(t testing.TB, v *enroltest.Vendor, edits ...func(*config)) *testSite {
 	t.Helper()
 	s := &testSite{t: t, dir: filepath.Join(t.TempDir(), "site"), vendor: v}
 	if err := os.Mkdir(s.dir, 0o700); err != nil {
@@ -60,6 +60,9 @@ func newTestSite(t testing.TB, v *enroltest.Vendor) *testSite {
 	s.edit(func(c *config) {
 		c.BundleKeys, c.LogKey, c.KeyPolicies = "bundle.pem", v.LogKey, []string{enroltest.Hex(v.KeyPolicy())}
 	})
+	for _, edit := range edits {
+		s.edit(edit)
+	}
 	s.start()
 	t.Cleanup(func() { s.stop() })
 	return s
