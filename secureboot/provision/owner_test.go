@@ -59,7 +59,7 @@ func TestBusSeesNoSecret(t *testing.T) {
 // A bus that claims that the authorisations are set already does not leave the
 // TPM open: the claim comes without the proof.
 func TestFalseClaimOfOwner(t *testing.T) {
-	for name, bit := range map[string]uint32{"owner": 1 << 0, "lockout": 1 << 2} {
+	for name, bit := range map[string]uint32{Owner: 1 << 0, Lockout: 1 << 2} {
 		t.Run(name, func(t *testing.T) {
 			lying := false
 			chip := tpmtest.Simulator(t, tpm.WithTap(func(command, response []byte) {
@@ -75,14 +75,16 @@ func TestFalseClaimOfOwner(t *testing.T) {
 			chip.OnlySHA256()
 			boot(t, chip, initrd)
 			b := newBox(t, newVendor(t))
+			// The worst time: a value is sealed and stored, but not set.
+			if _, err := Run(t.Context(), chip, untilStored{b.store, name}, b.plan()); !errors.Is(err, errPower) {
+				t.Fatal(err)
+			}
 			plan := b.plan()
-			plan.Keeper = keeperFunc(func(_ context.Context, key seal.RecoveryKey) (seal.RecoveryKey, error) {
+			plan.Disk = diskFunc(func(context.Context, seal.Secret) error {
 				lying = true // the steps before were honest
-				b.escrow.key = key
-				return key, nil
+				return nil
 			})
-			_, err := Run(t.Context(), chip, b.store, plan)
-			if err == nil || errors.Is(err, ErrOwned) {
+			if _, err := Run(t.Context(), chip, b.store, plan); err == nil || errors.Is(err, ErrOwned) {
 				t.Errorf("Run: %v; want a claim without proof refused", err)
 			}
 			lying = false
@@ -90,7 +92,7 @@ func TestFalseClaimOfOwner(t *testing.T) {
 				t.Fatal(err)
 			}
 			set, err := authorisations(chip)
-			if err != nil || name == "owner" && set.owner || set.lockout {
+			if err != nil || name == Owner && set.owner || set.lockout {
 				t.Errorf("authorisations = %+v, %v", set, err)
 			}
 			if _, err := Run(t.Context(), chip, b.store, b.plan()); err != nil {
@@ -100,11 +102,23 @@ func TestFalseClaimOfOwner(t *testing.T) {
 	}
 }
 
-type keeperFunc func(context.Context, seal.RecoveryKey) (seal.RecoveryKey, error)
+// untilStored loses power once a file is stored.
+type untilStored struct {
+	*seal.Store
 
-func (f keeperFunc) Keep(ctx context.Context, key seal.RecoveryKey) (seal.RecoveryKey, error) {
-	return f(ctx, key)
+	name string
 }
+
+func (s untilStored) Put(name string, generation uint8, b []byte) error {
+	if err := s.Store.Put(name, generation, b); err != nil || name != s.name {
+		return err
+	}
+	return errPower
+}
+
+type diskFunc func(context.Context, seal.Secret) error
+
+func (f diskFunc) Adopt(ctx context.Context, key seal.Secret) error { return f(ctx, key) }
 
 // After LockPlatform nobody clears the TPM until the next reset, from when the
 // authorisation is empty again.
