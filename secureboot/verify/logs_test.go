@@ -253,6 +253,19 @@ func TestDebugImage(t *testing.T) {
 	s.values.CommandLine += " rd.break=pre-mount"
 	wantOnly(t, r.appraise(s), evidence.Contraindicated, evidence.DebugImage)
 
+	// What a log merely says of a digest is no command line.
+	l := *r.firmware
+	l.Events = append([]eventlog.Event(nil), l.Events...)
+	for i, e := range l.Events {
+		if e.PCR == 12 {
+			l.Events[i].Data = eventlog.UTF16("init=/bin/sh")
+		}
+	}
+	s = r.statement()
+	s.claims.BootCount += 2
+	s.claims.Quote.Log = l.Encode()
+	wantOnly(t, r.appraise(s), evidence.Affirming)
+
 	for line, want := range map[string]bool{
 		commandLine: false, "": false, "console=ttyS0 quiet incamera.roothash=init": false, "init=/bin/sh": true, "rdinit=/sh": true,
 		"quiet single": true, "systemd.unit=rescue.target": true, "systemd.unit=multi-user.target": false,

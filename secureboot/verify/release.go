@@ -96,16 +96,22 @@ func (a *appraisal) counters() {
 	}
 }
 
-// roots does step 8: what no verdict better than a warning can rest on.
+// roots does step 8: what no verdict better than a warning can rest on, unless
+// the site says that it accepts that.
 func (a *appraisal) roots() {
+	status := evidence.Warning
+	if a.policy.Unrooted == evidence.Affirming {
+		status = evidence.Affirming
+	}
+	note := func(code evidence.Code, what string) { a.fail(code, status, nil, "%s", what) }
 	d := &a.result.Device
 	if d.Soft {
-		a.caution(evidence.HWUnrooted, "the TPM is a program: no hardware root")
+		note(evidence.HWUnrooted, "the TPM is a program: no hardware root")
 	}
 	if !d.EKCertified {
-		a.caution(evidence.EKUntrusted, "no maker known to the site vouches for the TPM")
+		note(evidence.EKUntrusted, "no maker known to the site vouches for the TPM")
 	}
 	if a.chosen != nil && a.chosen.values.Profile.VerifiedBy == "" {
-		a.caution(evidence.HWUnrooted, "nothing verified the first stage that measures")
+		note(evidence.HWUnrooted, "nothing verified the first stage that measures")
 	}
 }

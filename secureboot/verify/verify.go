@@ -45,6 +45,10 @@ type Policy struct {
 	// ResetAnomaly is [evidence.Warning] or, which the zero value means, too,
 	// [evidence.Contraindicated].
 	ResetAnomaly evidence.Status
+	// Unrooted is what a room without a hardware root of trust comes to at best:
+	// [evidence.Warning], which the zero value means, too, or, where a site
+	// accepts it, [evidence.Affirming]. The result names the failure either way.
+	Unrooted evidence.Status
 	Phase        string // boot phase that the room must have reached; "": "ready"
 }
 

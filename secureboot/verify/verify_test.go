@@ -6,6 +6,7 @@ package verify
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 	"time"
 
@@ -242,7 +243,11 @@ func TestPeerAppraisal(t *testing.T) {
 	wantOnly(t, Appraise(r.sign(s), s.challenge, device, references, Policy{}, s.now), evidence.Contraindicated, evidence.LogMismatch)
 
 	// A verdict that refuses gives nobody anything.
-	if _, _, err := FromResult(&changed); err == nil {
-		t.Error("FromResult takes a refusal")
+	refused := admitted // the release is known, and too old
+	refused.Status = evidence.Contraindicated
+	for _, result := range []evidence.Result{changed, refused} {
+		if _, _, err := FromResult(&result); !errors.Is(err, ErrRefused) {
+			t.Errorf("FromResult of a refusal: %v; want %v", err, ErrRefused)
+		}
 	}
 }
