@@ -173,6 +173,9 @@ func (v *service) appraise(t *txn, cmw []byte, q question, room *record, now tim
 	if v.policy.RefuseAnomaly {
 		p.ResetAnomaly = evidence.Contraindicated
 	}
+	if v.policy.AcceptUnrooted {
+		p.Unrooted = evidence.Affirming
+	}
 	if room.Room.State == enrol.StateRevoked {
 		p.RevokedAKs = [][]byte{room.AKName}
 	}

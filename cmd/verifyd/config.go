@@ -54,6 +54,9 @@ type policyConfig struct {
 	ID              string `json:"id"`               // printed in each verdict
 	MinimumRollback uint64 `json:"minimum_rollback"` // older releases are refused
 	RefuseAnomaly   bool   `json:"refuse_anomaly"`   // a reset too many refuses; else it warns
+	// AcceptUnrooted takes a TPM that is a program, or for which no maker
+	// vouches, for as good as any: for tests and demonstrations.
+	AcceptUnrooted bool `json:"accept_unrooted,omitempty"`
 }
 
 // A staffConfig is a member of staff, known by a token, a key or both.

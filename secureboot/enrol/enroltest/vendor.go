@@ -207,3 +207,29 @@ func (v *Vendor) References(releases ...*Release) verify.References {
 	}
 	return refs
 }
+
+// Logs returns the logs of a start of the release up to the phase ready, and the
+// registers that it leaves.
+func (r *Release) Logs(t testing.TB) (firmware, phaseLog []byte, registers eventlog.PCRs) {
+	t.Helper()
+	phaseLog = eventlog.PhaseHeader()
+	add := func(pcr int, word string) {
+		record, _, err := eventlog.PhaseRecord(pcr, word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		phaseLog = append(phaseLog, record...)
+	}
+	add(15, identityWord)
+	for _, w := range phases {
+		add(11, w)
+	}
+	second, err := eventlog.ParsePhases(phaseLog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if registers, err = eventlog.Replay(r.events(), second); err != nil {
+		t.Fatal(err)
+	}
+	return r.events().Encode(), phaseLog, registers
+}
