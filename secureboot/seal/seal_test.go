@@ -264,30 +264,33 @@ func TestPCRChange(t *testing.T) {
 	release := v.release("image", 1)
 	r := provision(t, tpmtest.Simulator(t), v, release)
 	boot(t, r.chip, "image", initrd)
-	for _, code := range []tpm2.TPMCC{tpm2.TPMCCUnseal, tpm2.TPMCCPolicyAuthorize} {
-		for changes := range attempts + 1 {
-			m := &meddler{TPM: r.chip, t: t, code: code, left: changes}
-			secret, err := Unseal(t.Context(), m, r.srk, r.state, release)
-			wantSessions := changes + 1
-			switch {
-			case code == tpm2.TPMCCPolicyAuthorize:
-				// Noticed at the end of the policy only, whose two
-				// PolicyAuthorize took two changes each.
-				wantSessions = changes/2 + changes%2 + 1
-				fallthrough
-			case changes < attempts:
-				if err != nil || !bytes.Equal(secret, r.key) {
-					t.Errorf("%v, %d changes: %v", code, changes, err)
-				}
-			default:
-				wantSessions = attempts
-				refused(t, err, ErrSilent, atUnseal, tpm2.TPMRCPCRChanged)
-			}
-			if m.sessions != wantSessions {
-				t.Errorf("%v, %d changes: %d sessions; want %d", code, changes, m.sessions, wantSessions)
-			}
-			tpmtest.Empty(t, r.chip)
+	for _, test := range []struct {
+		code              tpm2.TPMCC // before which PCR 15 is extended
+		changes, sessions int
+		settles           bool
+	}{
+		{tpm2.TPMCCUnseal, 0, 1, true},
+		{tpm2.TPMCCUnseal, 1, 2, true},
+		{tpm2.TPMCCUnseal, 5, 6, true},
+		{tpm2.TPMCCUnseal, 6, 6, false},
+		{tpm2.TPMCCPolicyAuthorize, 1, 2, true},
+		// Noticed at Unseal only, and each policy has two of them.
+		{tpm2.TPMCCPolicyAuthorize, 2, 2, true},
+		{tpm2.TPMCCPolicyAuthorize, 10, 6, true},
+		{tpm2.TPMCCPolicyAuthorize, 11, 6, false},
+	} {
+		m := &meddler{TPM: r.chip, t: t, code: test.code, left: test.changes}
+		secret, err := Unseal(t.Context(), m, r.srk, r.state, release)
+		switch {
+		case !test.settles:
+			refused(t, err, ErrSilent, atUnseal, tpm2.TPMRCPCRChanged)
+		case err != nil || !bytes.Equal(secret, r.key):
+			t.Errorf("%v, %d changes: %v", test.code, test.changes, err)
 		}
+		if m.sessions != test.sessions {
+			t.Errorf("%v, %d changes: %d sessions; want %d", test.code, test.changes, m.sessions, test.sessions)
+		}
+		tpmtest.Empty(t, r.chip)
 	}
 }
 
