@@ -162,7 +162,7 @@ func decodeResult(s *sign1) (*Result, error) {
 func (r *Result) check() error {
 	worst := Affirming
 	for _, f := range r.Failures {
-		if f.Status != Warning && f.Status != Contraindicated || len(f.Code) > 32 || len(f.Detail) > 2*maxText {
+		if f.Status != Affirming && f.Status != Warning && f.Status != Contraindicated || len(f.Code) > 32 || len(f.Detail) > 2*maxText {
 			return fmt.Errorf("%w: failed check", ErrMalformed)
 		}
 		if f.Event != nil && (f.Event.PCR < 0 || f.Event.PCR > 23 || len(f.Event.Name) > 2*maxText) {

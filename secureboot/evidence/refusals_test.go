@@ -176,6 +176,9 @@ func TestSecondSpellings(t *testing.T) {
 		"array that says 2^32":    {0x9a, 0xff, 0xff, 0xff, 0xff},
 		"string that says 2^62":   {0x5b, 0x40, 0, 0, 0, 0, 0, 0, 0},
 		"text that is not UTF-8":  bytes.Replace(good, []byte("1.4.0"), []byte("1.\xff.0"), 1),
+		"another profile":         bytes.Replace(good, []byte("room#1"), []byte("room#2"), 1),
+		"another maker":           bytes.Replace(good, oemID, make([]byte, 16), 1),
+		"another version scheme":  bytes.Replace(good, []byte{0x19, 0x40, 0x00}, []byte{0x19, 0x40, 0x01}, 1),
 		"version with a new line": bytes.Replace(good, []byte("1.4.0"), []byte("1.4\n0"), 1),
 	} {
 		if err := read(b); !errors.Is(err, ErrMalformed) {

@@ -64,7 +64,8 @@ type Event struct {
 }
 
 // A Failure is a check that failed. Status is [Contraindicated] if that
-// refuses the room, and [Warning] if it only caps the verdict.
+// refuses the room, [Warning] if it only caps the verdict, and [Affirming] if
+// the site's policy accepts it.
 type Failure struct {
 	Code   Code   `json:"code"`
 	Status Status `json:"status"`

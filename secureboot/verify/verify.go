@@ -49,7 +49,7 @@ type Policy struct {
 	// [evidence.Warning], which the zero value means, too, or, where a site
 	// accepts it, [evidence.Affirming]. The result names the failure either way.
 	Unrooted evidence.Status
-	Phase        string // boot phase that the room must have reached; "": "ready"
+	Phase    string // boot phase that the room must have reached; "": "ready"
 }
 
 // Appraise judges a CMW record of evidence. The device is what enrolment
