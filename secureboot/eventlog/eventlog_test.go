@@ -152,6 +152,18 @@ func TestReplayRefuses(t *testing.T) {
 	if _, err := eventlog.Replay(l); !errors.Is(err, eventlog.ErrMalformed) {
 		t.Errorf("PCR 17: %v; want ErrMalformed", err)
 	}
+	sha1Form, err := eventlog.Parse(append([]byte{0, 0, 0, 0, 3, 0, 0, 0}, make([]byte, 24)...)) // a remark alone
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := eventlog.Replay(sha1Form); !errors.Is(err, eventlog.ErrBank) {
+		t.Errorf("log of SHA-1 form: %v; want ErrBank", err)
+	}
+	l = eventlog.New()
+	l.Measure(3, eventlog.NoAction, []byte("x"))
+	if l.Events[0].Authentic() {
+		t.Error("a remark passes for bound by the replay")
+	}
 	l = eventlog.New()
 	l.Measure(3, eventlog.Action, []byte("x"))
 	l.Events[0].Digests = nil
@@ -200,6 +212,11 @@ func TestParseRefuses(t *testing.T) {
 		{"an algorithm that the log does not list", "not in the spec id record", put32(header+12, 0x0004)},
 		{"2^32-1 bytes of data", "more than 65536", put32(header+12+2+32, 0xffffffff)},
 		{"data past the end", "data cut short", put32(header+12+2+32, 65536)},
+		{"a byte too many in the spec id record", "length does not fit", func() []byte {
+			b := slices.Insert(slices.Clone(firmware), header, 0)
+			b[28]++ // its size
+			return b
+		}()},
 		{"version 1", "version 1", func() []byte { b := slices.Clone(firmware); b[32+16+5] = 1; return b }()},
 		{"no algorithms", "0 algorithms", put32(32+16+8, 0)},
 		{"2^32-1 algorithms", "4294967295 algorithms", put32(32+16+8, 0xffffffff)},
@@ -260,6 +277,22 @@ func TestPhaseLogRefuses(t *testing.T) {
 	}
 	if _, err := eventlog.ParsePhases(l.Encode()); !errors.Is(err, eventlog.ErrMalformed) {
 		t.Errorf("65 records: %v", err)
+	}
+	// The same record in a log of two banks, of which the phase log fills one.
+	both := eventlog.PhaseHeader()
+	both[28] += 4     // size of the record
+	both[32+16+8] = 2 // algorithms
+	both = slices.Insert(both, 32+16+16, 0x04, 0, 20, 0)
+	record, _, err := eventlog.PhaseRecord(11, "ready")
+	if err != nil {
+		t.Fatal(err)
+	}
+	both = append(both, record...)
+	if _, err := eventlog.Parse(both); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := eventlog.ParsePhases(both); !errors.Is(err, eventlog.ErrMalformed) {
+		t.Errorf("two banks: %v", err)
 	}
 	firmware, _, _ := boot(t)
 	if _, err := eventlog.ParsePhases(firmware); !errors.Is(err, eventlog.ErrMalformed) {

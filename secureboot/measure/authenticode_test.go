@@ -27,6 +27,7 @@ func TestAuthenticode(t *testing.T) {
 	dir := t.TempDir()
 	key, cert := dbKey(t, dir)
 	images := map[string][]byte{"uki": measuretest.UKI("1"), "kernel": measuretest.Kernel("1"), "loader": measuretest.Loader()}
+	images["data behind the last section"] = append(measuretest.Loader(), "symbols of the linker...."[:24]...)
 	for name, stub := range stubs(t) {
 		uki, err := measure.WriteUKI(stub, added()...)
 		if err != nil {

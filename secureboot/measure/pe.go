@@ -157,7 +157,7 @@ func parsePE(b []byte) (*image, error) {
 		return nil, fmt.Errorf("%d sections, more than %d", n, maxSections)
 	}
 	end := m.table + n*sectionHeaderSize
-	if end > len(b) || int64(m.headersSize) > int64(len(b)) || end > int(m.headersSize) {
+	if int64(m.headersSize) > int64(len(b)) || end > int(m.headersSize) {
 		return nil, errors.New("headers cut short")
 	}
 	if m.numDirs > 4 {

@@ -15,9 +15,9 @@ import (
 
 // Where things are in the images of measuretest.
 const (
-	pe       = 0x40
-	optional = pe + 24
-	table    = optional + 112 + 16*8
+	signature = 0x40
+	optional  = signature + 24
+	table     = optional + 112 + 16*8
 )
 
 func TestSectionsRefuses(t *testing.T) {
@@ -51,10 +51,10 @@ func TestSectionsRefuses(t *testing.T) {
 		{"an alignment of 2 GiB", "alignment", put32(optional+32, 1<<31)},
 		{"17 data directories", "17 data directories", put32(optional+108, 17)},
 		{"2^32-1 data directories", "data directories", put32(optional+108, 0xffffffff)},
-		{"data directories past the optional header", "data directories", put16(pe+20, 112)},
-		{"65,535 sections", "65535 sections", put16(pe+6, 0xffff)},
-		{"32 sections where there is room for fewer", "headers cut short", put16(pe+6, 32)},
-		{"an optional header of 65,535 bytes", "headers cut short", put16(pe+20, 0xffff)},
+		{"data directories past the optional header", "data directories", put16(signature+20, 112)},
+		{"65,535 sections", "65535 sections", put16(signature+6, 0xffff)},
+		{"32 sections where there is room for fewer", "headers cut short", put16(signature+6, 32)},
+		{"an optional header of 65,535 bytes", "headers cut short", put16(signature+20, 0xffff)},
 		{"headers past the end", "headers cut short", put32(optional+60, 0xffffffff)},
 		{"headers that end before the table", "headers cut short", put32(optional+60, 64)},
 		{"a signature past the end", "signature past", func(b []byte) []byte {

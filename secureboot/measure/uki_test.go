@@ -4,6 +4,7 @@ package measure_test
 
 import (
 	"bytes"
+	"debug/pe"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -53,6 +54,28 @@ func TestWriteUKI(t *testing.T) {
 	}
 	if len(got) != len(want) || len(uki)%8 != 0 {
 		t.Errorf("%d sections in %d bytes", len(got), len(uki))
+	}
+
+	// Another parser finds them where a loader wants them.
+	second, err := pe.NewFile(bytes.NewReader(uki))
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, ok := second.OptionalHeader.(*pe.OptionalHeader64)
+	if !ok || len(second.Sections) != len(want) {
+		t.Fatalf("%d sections to debug/pe", len(second.Sections))
+	}
+	for i, s := range second.Sections {
+		content, err := s.Data()
+		if err != nil || !bytes.Equal(content[:s.VirtualSize], got[i].Data) {
+			t.Errorf("%s: content differs to debug/pe (%v)", s.Name, err)
+		}
+		if s.VirtualAddress%header.SectionAlignment != 0 || s.Offset%header.FileAlignment != 0 || s.VirtualAddress+s.VirtualSize > header.SizeOfImage {
+			t.Errorf("%s lies at %#x, in the file at %#x", s.Name, s.VirtualAddress, s.Offset)
+		}
+	}
+	if header.SizeOfImage%header.SectionAlignment != 0 {
+		t.Errorf("size of the image: %#x", header.SizeOfImage)
 	}
 }
 

@@ -40,6 +40,16 @@ type Firmware struct {
 	BootOption, UKIOption string // their paths on the ESP, for PCRs 1 and 4
 }
 
+// Typical is a machine with Secure Boot on, under its owner's keys, that starts
+// the given images.
+func Typical(loader, uki []byte) Firmware {
+	return Firmware{
+		Version: "simulated firmware", SecureBoot: true,
+		PK: []byte("platform key"), KEK: []byte("key exchange key"), DB: []byte("signatures"), DBEntry: []byte("signature"),
+		Loader: loader, UKI: uki, BootOption: `\EFI\BOOT\BOOTAA64.EFI`, UKIOption: `\EFI\Linux\in-camera.efi`,
+	}
+}
+
 // A Machine is one that has started as far as its kernel.
 type Machine struct {
 	t      transport.TPM
