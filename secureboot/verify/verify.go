@@ -98,11 +98,6 @@ func (a *appraisal) refuse(code evidence.Code, format string, args ...any) {
 	a.fail(code, evidence.Contraindicated, nil, format, args...)
 }
 
-// caution records a failed check that caps the verdict.
-func (a *appraisal) caution(code evidence.Code, format string, args ...any) {
-	a.fail(code, evidence.Warning, nil, format, args...)
-}
-
 // maxFailures bounds a result: a release and a board have fewer checks, so more
 // come from a list of registers that somebody made long.
 const maxFailures = 100
