@@ -54,12 +54,16 @@ build: ui ## Build all programs for this computer in out/
 # CAMERA and MIC take the name of a device or a file: see the README.
 CAMERA ?=
 MIC    ?=
-demo: deps build ## Two rooms on this computer; touch Call on one panel and Answer on the other
-	out/roomd demo -camera '$(CAMERA)' -microphone '$(MIC)'
+# TAMPER=1 lets Curie start other software once it is enrolled. POLICY=flagged
+# lets every room in and shows it as it is.
+TAMPER ?=
+POLICY ?= attested-only
+demo: deps build ## A site and two rooms on this computer; touch Call on one panel and Answer on the other
+	out/roomd demo -camera '$(CAMERA)' -microphone '$(MIC)' -policy '$(POLICY)' $(if $(TAMPER),-tamper)
 
 REPORT ?=
 demo-check: deps build ## The demo without people: 30 s of call, driven through the panels, with figures
-	out/roomd demo -check -report '$(REPORT)'
+	out/roomd demo -check -report '$(REPORT)' -policy '$(POLICY)' $(if $(TAMPER),-tamper)
 
 check: lint test ## What must pass before a change lands
 

@@ -35,6 +35,11 @@ type config struct {
 	Panel string `json:"panel"` // address of the panel's API and page: loopback, until panels can be paired
 	Relay string `json:"relay"` // address of this room's relay, as other rooms reach it
 
+	// TPM is "none", "device:tpmrm0" or a simulator. With a TPM the room's keys
+	// are in it, and Identity is the folder of its enrolment.
+	TPM   string       `json:"tpm"`
+	Trust *trustConfig `json:"trust,omitempty"`
+
 	Camera  string `json:"camera"`  // "none", a device such as /dev/video0, or a simulator
 	Sound   string `json:"sound"`   // "none", an ALSA device such as "default", or a simulator
 	Display string `json:"display"` // "none", or a simulator
@@ -66,8 +71,12 @@ func readConfig(path string) (config, error) {
 		return config{}, fmt.Errorf("configuration %s: %w", path, err)
 	}
 	dir := filepath.Dir(path)
-	for _, p := range []*string{&c.Identity, &c.State} {
-		if !filepath.IsAbs(*p) {
+	paths := []*string{&c.Identity, &c.State}
+	if t := c.Trust; t != nil {
+		paths = append(paths, &t.Policies, &t.Root, &t.Store, &t.Firmware, &t.Phases)
+	}
+	for _, p := range paths {
+		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
 	}
@@ -108,6 +117,9 @@ func (c *config) check() error {
 		return fmt.Errorf("rooms: %d, at most 512", len(c.Rooms))
 	}
 	if err := checkPanel(c.Panel); err != nil {
+		return err
+	}
+	if err := c.checkTrust(); err != nil {
 		return err
 	}
 	if _, _, err := net.SplitHostPort(c.Relay); err != nil {

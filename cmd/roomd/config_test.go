@@ -14,8 +14,48 @@ import (
 func good() map[string]any {
 	return map[string]any{
 		"version": 1, "id": "vauban", "name": "Vauban", "identity": "identity", "state": "state",
+		"tpm":   "none",
 		"panel": "127.0.0.1:8080", "relay": "192.0.2.7:8443", "camera": "none", "sound": "none", "display": "none",
 		"rooms": []any{map[string]any{"id": "curie", "name": "Curie", "address": "192.0.2.8:8443"}},
+	}
+}
+
+// trusted is what a room with a TPM has besides.
+func trusted(mode string) map[string]any {
+	return map[string]any{
+		"address": "0.0.0.0:7443", "mode": mode, "policies": "policies.cbor", "root": "root.pub", "store": "store",
+		"firmware_log": "log", "phase_log": "phases", "serial": "IC-1", "board": "b", "software": "In Camera", "version": "1.0.0",
+	}
+}
+
+// TestTrustConfig spoils what a room with a TPM must know, one member at a time.
+func TestTrustConfig(t *testing.T) {
+	for key, tt := range map[string]struct {
+		value any
+		says  string // "" if it is accepted
+	}{
+		"software":     {"In Camera", ""},
+		"mode":         {"lenient", "attested-only"},
+		"address":      {"7443", "address"},
+		"policies":     {"", "policies"},
+		"root":         {"", "root"},
+		"store":        {"", "store"},
+		"firmware_log": {"", "firmware_log"},
+		"serial":       {"", "serial"},
+		"version":      {"", "version"},
+		"colour":       {"red", "colour"},
+	} {
+		c, trust := good(), trusted("attested-only")
+		trust[key] = tt.value
+		c["tpm"], c["trust"] = "device:tpmrm0", trust
+		b, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = parseConfig(b)
+		if (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v; want one that says %q", key, err, tt.says)
+		}
 	}
 }
 
@@ -62,6 +102,9 @@ func TestConfigRefused(t *testing.T) {
 		{"room without name", "rooms", room("curie", "", "192.0.2.8:1"), "name"},
 		{"room without port", "rooms", room("curie", "Curie", "192.0.2.8"), "curie"},
 		{"unknown member", "colour", "red", "colour"},
+		{"no word on the TPM", "tpm", "", `"none"`},
+		{"TPM without trust", "tpm", "device:tpmrm0", "trust"},
+		{"trust without TPM", "trust", trusted("flagged"), "without a TPM"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := good()

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/tls"
@@ -19,11 +20,11 @@ import (
 // The key that signs in meetings and the key of the room's connections are
 // different ones, so that no protocol's signature can pass for the other's.
 //
-// Both are files here; a room with a TPM will keep them there.
+// Both are files here. A room with a TPM has them there: see [box.identity].
 type identity struct {
 	site  *x509.CertPool
-	chain [][]byte // of the meeting's leaf, its own certificate first, DER
-	key   *ecdsa.PrivateKey
+	chain [][]byte      // of the meeting's leaf, its own certificate first, DER
+	key   crypto.Signer // of the leaf
 	tls   tls.Certificate
 }
 
@@ -46,11 +47,12 @@ func readIdentity(dir string) (*identity, error) {
 		}
 		id.site.AddCert(cert)
 	}
-	id.chain, id.key, err = readPair(dir, "mls")
+	chain, key, err := readPair(dir, "mls")
 	if err != nil {
 		return nil, err
 	}
-	chain, key, err := readPair(dir, "tls")
+	id.chain, id.key = chain, key
+	chain, key, err = readPair(dir, "tls")
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"crypto/ecdsa"
 	"fmt"
 	"net"
 	"os"
@@ -34,7 +35,7 @@ func TestIdentity(t *testing.T) {
 	if fmt.Sprint(*id) != "[redacted]" || fmt.Sprintf("%v", id) != "[redacted]" || strings.Contains(fmt.Sprintf("%+v", id), "D:") {
 		t.Errorf("an identity prints as %v", id)
 	}
-	if id.key.Equal(id.tls.PrivateKey) {
+	if id.key.(*ecdsa.PrivateKey).Equal(id.tls.PrivateKey) {
 		t.Error("one key signs in meetings and for connections")
 	}
 }

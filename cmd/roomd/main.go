@@ -58,11 +58,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	id, err := readIdentity(c.Identity)
+	var id *identity
+	var place *standing
+	if c.TPM == "none" {
+		id, err = readIdentity(c.Identity)
+	} else if place, err = newStanding(ctx, c, log.With("part", "trust")); err == nil {
+		defer place.close()
+		id, err = place.box.identity(place.id)
+	}
 	if err != nil {
 		return err
 	}
-	parts, err := wire(c, id, log)
+	parts, err := wire(c, id, place, log)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ const collectAt = 50
 
 // wire joins the islands: it makes the parts of the daemon, in the order in
 // which they start, and opens nothing.
-func wire(c config, id *identity, log *slog.Logger) ([]supervise.Part, error) {
+func wire(c config, id *identity, place *standing, log *slog.Logger) ([]supervise.Part, error) {
 	codec.BoundMemory()
 	debug.SetGCPercent(collectAt)
 	room := newRoomState()
@@ -55,7 +55,7 @@ func wire(c config, id *identity, log *slog.Logger) ([]supervise.Part, error) {
 	end.heard = room.studio.Heard
 	room.mixer = end.mixer
 
-	engine, server, err := newEngine(c, id, room, log)
+	engine, server, err := newEngine(c, id, place, room, log)
 	if err != nil {
 		return nil, err
 	}
@@ -79,10 +79,13 @@ func wire(c config, id *identity, log *slog.Logger) ([]supervise.Part, error) {
 			return engine.Run(ctx)
 		})},
 		listening("panel", c.Panel, room.server.Serve))
+	if place != nil {
+		parts = append(parts, place.parts(c, engine)...)
+	}
 	return parts, nil
 }
 
-func newEngine(c config, id *identity, room *roomState, log *slog.Logger) (*call.Engine, *relay.Server, error) {
+func newEngine(c config, id *identity, place *standing, room *roomState, log *slog.Logger) (*call.Engine, *relay.Server, error) {
 	signer, err := mls.SignerFrom(id.key)
 	if err != nil {
 		return nil, nil, fmt.Errorf("identity: %w", err)
@@ -100,9 +103,15 @@ func newEngine(c config, id *identity, room *roomState, log *slog.Logger) (*call
 	for _, r := range c.Rooms {
 		directory = append(directory, call.Room{ID: r.ID, Name: r.Name, Address: r.Address})
 	}
+	var attestation e2ee.Attestation
+	if place != nil {
+		attestation = place.attestation(c.Trust.Mode)
+	}
 	engine, err := call.New(call.Config{
 		Name: c.Name, Address: c.Relay, Rooms: directory,
-		Group:  e2ee.Config{Signer: signer, Chain: id.chain, Sites: id.site, Log: log.With("part", "group")},
+		Group: e2ee.Config{
+			Signer: signer, Chain: id.chain, Sites: id.site, Attestation: attestation, Log: log.With("part", "group"),
+		},
 		Relay:  credentials,
 		Hop:    hop,
 		Media:  room.studio,

@@ -25,6 +25,14 @@ func (a *appraisal) vector() evidence.Vector {
 		v[evidence.Executables] = claimApprovedBoot
 	}
 	for _, f := range a.result.Failures {
+		if category, _ := meaning(f.Code); f.Status == evidence.Affirming {
+			v[category] = 0 // accepted is not established
+		}
+	}
+	for _, f := range a.result.Failures {
+		if f.Status == evidence.Affirming {
+			continue
+		}
 		category, claim := meaning(f.Code)
 		if f.Status == evidence.Warning {
 			claim = claimUnsafe

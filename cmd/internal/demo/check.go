@@ -24,6 +24,8 @@ type Figures struct {
 	TapToPictureMS []float64        `json:"tap_to_picture_ms"` // Answer to the other room's picture on the stage, both rooms of each call
 	Rooms          map[string]*Side `json:"rooms"`
 	CodesEqual     bool             `json:"codes_equal"`
+	Verified       bool             `json:"verified"` // both panels show both rooms so
+	Release        string           `json:"release"`  // that the other room proved
 	Code           string           `json:"security_code"`
 	Suite          string           `json:"suite"`
 	Seconds        float64          `json:"seconds"` // of the long call
@@ -86,6 +88,9 @@ func Check(ctx context.Context, rooms []*Room, report string, out io.Writer) (er
 		}
 	}
 	if err := establish(ctx, rooms, panels, f); err != nil {
+		return err
+	}
+	if err := attested(ctx, rooms, panels, f); err != nil {
 		return err
 	}
 	if err := measure(ctx, rooms, panels, f); err != nil {

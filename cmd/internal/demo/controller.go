@@ -26,6 +26,7 @@ type Controller struct {
 	changed chan struct{}               // closed and replaced when status changes
 	calls   map[int64]chan<- rpcMessage // requests under way
 	failed  error                       // why the connection ended
+	watched map[string]chan map[string]any
 }
 
 type rpcMessage struct {
@@ -55,12 +56,15 @@ func Dial(ctx context.Context, addr string) (*Controller, error) {
 		return nil, err
 	}
 	conn.SetReadLimit(4 << 20)
-	c := &Controller{conn: conn, status: map[string]any{}, changed: make(chan struct{}), calls: map[int64]chan<- rpcMessage{}}
+	c := &Controller{
+		conn: conn, status: map[string]any{}, changed: make(chan struct{}), calls: map[int64]chan<- rpcMessage{},
+		watched: map[string]chan map[string]any{},
+	}
 	go c.read(ctx)
 	var result struct {
 		Snapshot struct{ Status map[string]any }
 	}
-	err = c.Call(ctx, "Feedback.Subscribe", map[string]any{"Query": []string{"Status/**"}, "Snapshot": true}, &result)
+	err = c.Call(ctx, "Feedback.Subscribe", map[string]any{"Query": []string{"Status/**", "Event/**"}, "Snapshot": true}, &result)
 	if err != nil {
 		_ = conn.CloseNow() // it is of no more use
 		return nil, fmt.Errorf("subscribe: %w", err)
@@ -162,6 +166,16 @@ func (c *Controller) Members() map[string]map[string]any {
 	return out
 }
 
+// Watch returns the values of the events at path from now on, such as
+// "Event/Call/Refused"; the newest are dropped while eight wait.
+func (c *Controller) Watch(path string) <-chan map[string]any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ch := make(chan map[string]any, 8)
+	c.watched[path] = ch
+	return ch
+}
+
 func (c *Controller) read(ctx context.Context) {
 	for {
 		_, b, err := c.conn.Read(ctx)
@@ -185,6 +199,10 @@ func (c *Controller) read(ctx context.Context) {
 			var delta struct {
 				Removed []string
 				Status  map[string]any
+				Events  []struct {
+					Path  string
+					Value map[string]any
+				}
 			}
 			if err := json.Unmarshal(m.Params, &delta); err != nil {
 				c.fail(err)
@@ -195,6 +213,12 @@ func (c *Controller) read(ctx context.Context) {
 					remove(c.status, strings.TrimPrefix(path, "Status/"))
 				}
 				merge(c.status, delta.Status)
+				for _, e := range delta.Events {
+					select {
+					case c.watched[e.Path] <- e.Value:
+					default: // nobody watches, or has seen enough
+					}
+				}
 			})
 		}
 	}

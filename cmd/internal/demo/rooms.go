@@ -32,10 +32,15 @@ type Room struct {
 	Dir      string // its configuration, identity, state and log
 	Speaker  string // file into which the loudspeaker plays
 
-	site *site.Authority
-	exe  string
-	cmd  *exec.Cmd
-	done chan struct{} // closed when the process has ended
+	Attestation string // where anyone may challenge the room; "" if it has no TPM
+
+	site  *site.Authority
+	tpm   string         // as the configuration names it
+	trust map[string]any // of the configuration; nil without a TPM
+	staff *Trust         // who will let the room into the site; nil once it is in
+	exe   string
+	cmd   *exec.Cmd
+	done  chan struct{} // closed when the process has ended
 }
 
 // Options says what the rooms see and hear.
@@ -43,6 +48,10 @@ type Options struct {
 	Camera     string // "" for the scripted scene, a device or a clip
 	Microphone string // "" for the scripted voice, a device or a recording
 	Ports      [3]int // first panel, stage and relay port to try; 0 takes any free one
+
+	Trust   *Trust // the site's verifier; nil for rooms without TPMs
+	Mode    string // "attested-only" or "flagged": whom the rooms' meetings take
+	Altered string // the room that starts other software once it is enrolled; "" for none
 }
 
 // New prepares one room for each name, without starting it: certificates of a
@@ -56,7 +65,7 @@ func New(ctx context.Context, exe, dir string, o Options, names ...string) ([]*R
 	var rooms []*Room
 	for i, name := range names {
 		id := strings.ToLower(name)
-		r := &Room{ID: id, Name: name, Dir: filepath.Join(dir, id), exe: exe, site: authority}
+		r := &Room{ID: id, Name: name, Dir: filepath.Join(dir, id), exe: exe, site: authority, tpm: "none"}
 		r.Speaker = filepath.Join(r.Dir, "loudspeaker.wav")
 		for j, addr := range []*string{&r.Panel, &r.Stage, &r.Relay} {
 			want := o.Ports[j]
@@ -67,7 +76,7 @@ func New(ctx context.Context, exe, dir string, o Options, names ...string) ([]*R
 				return nil, err
 			}
 		}
-		if err := r.IssueFor(r); err != nil {
+		if err := r.equip(ctx, o); err != nil {
 			return nil, err
 		}
 		rooms = append(rooms, r)
@@ -78,6 +87,23 @@ func New(ctx context.Context, exe, dir string, o Options, names ...string) ([]*R
 		}
 	}
 	return rooms, nil
+}
+
+// equip gives a room its identity: from the demo's own CA, or a TPM with which it
+// enrols itself.
+func (r *Room) equip(ctx context.Context, o Options) error {
+	if o.Trust == nil {
+		return r.IssueFor(r)
+	}
+	addr, err := freeAddr(ctx, 0)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
+		return err
+	}
+	r.staff = o.Trust
+	return o.Trust.Give(ctx, r, o.Mode, o.Altered == r.Name, addr)
 }
 
 // IssueFor gives another room an identity of this room's site.
@@ -130,11 +156,15 @@ func (r *Room) configure(o Options, all []*Room) error {
 			directory = append(directory, entry{other.ID, other.Name, other.Relay})
 		}
 	}
-	b, err := json.MarshalIndent(map[string]any{
-		"version": 1, "id": r.ID, "name": r.Name, "identity": "identity", "state": "state",
+	c := map[string]any{
+		"version": 1, "tpm": r.tpm, "id": r.ID, "name": r.Name, "identity": "identity", "state": "state",
 		"panel": r.Panel, "relay": r.Relay, "camera": camera, "sound": sound, "display": "sim:" + r.Stage,
 		"rooms": directory,
-	}, "", "  ")
+	}
+	if r.trust != nil {
+		c["trust"] = r.trust
+	}
+	b, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -165,8 +195,14 @@ func (r *Room) Start(ctx context.Context) error {
 	return nil
 }
 
-// Connect waits until the room's panel answers, and returns a controller.
+// Connect has the site take a new room in, waits until the room's panel answers, and returns a controller.
 func (r *Room) Connect(ctx context.Context) (*Controller, error) {
+	if r.staff != nil {
+		if err := r.staff.Admit(ctx, r); err != nil {
+			return nil, err
+		}
+		r.staff = nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	for {

@@ -59,6 +59,9 @@ func (f *Figures) table(rooms []*Room) string {
 	each("resident memory, MiB", "%.0f", fmt.Sprintf("<= %d", targetMiB), func(s *Side) any { return s.ResidentMiB })
 	each("epoch", "%.0f", "", func(s *Side) any { return s.Epoch })
 	line("security codes equal", fmt.Sprint(f.CodesEqual), fmt.Sprint(f.CodesEqual), "true")
+	if f.Verified {
+		line("both rooms verified, on the panel", f.Release, f.Release, "the release")
+	}
 	out.WriteString("\n")
 	return out.String()
 }

@@ -4,37 +4,14 @@
 
 package tpmtest
 
-import (
-	"encoding/binary"
-
-	"github.com/google/go-tpm/tpm2"
-)
+import "incamera/secureboot/tpm"
 
 // OnlySHA256 leaves the chip one PCR bank, as a maker or firmware does, and
 // resets it. Both software TPMs come with several.
 func (c *Chip) OnlySHA256() {
 	c.t.Helper()
-	// go-tpm has no TPM2_PCR_Allocate (TPM 2.0 Part 3, 22.5): header, platform
-	// with an empty password, then one selection a bank.
-	body := []byte{
-		0x40, 0x00, 0x00, 0x0C, // TPM_RH_PLATFORM
-		0, 0, 0, 9, 0x40, 0x00, 0x00, 0x09, 0, 0, 0, 0, 0, // TPM_RS_PW
-		0, 0, 0, 4,
-		0x00, 0x04, 3, 0, 0, 0, // SHA-1
-		0x00, 0x0B, 3, 0xFF, 0xFF, 0xFF, // SHA-256
-		0x00, 0x0C, 3, 0, 0, 0, // SHA-384
-		0x00, 0x0D, 3, 0, 0, 0, // SHA-512
-	}
-	command := binary.BigEndian.AppendUint16(nil, uint16(tpm2.TPMSTSessions))
-	command = binary.BigEndian.AppendUint32(command, uint32(10+len(body)))
-	command = binary.BigEndian.AppendUint32(command, 0x0000012B)
-	response, err := c.Send(append(command, body...))
-	if err != nil {
+	if err := tpm.AllocateSHA256(c); err != nil {
 		c.t.Fatal(err)
-	}
-	// Success still has a byte that says whether the TPM could do it.
-	if rc := binary.BigEndian.Uint32(response[6:]); rc != 0 || len(response) < 15 || response[14] != 1 {
-		c.t.Fatalf("PCR_Allocate: %x", response)
 	}
 	c.Reset()
 }

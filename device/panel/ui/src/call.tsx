@@ -67,11 +67,10 @@ export function Voice(p: { member: Member }): VNode | null {
   return v && <span class={"voice " + (p.member.Heard ? "heard" : "claim")} data-field="voice"><Icon name={v.icon} /><span>{t(v.key)}</span></span>;
 }
 
-/** Proof is, beside the badge, what it stands on: the release and the age of the proof, or why there is none. */
+/** Proof is, beside the badge, what it stands on: the release, the age of the proof, and what is wrong or missing. */
 function Proof(p: { member: Member }): VNode | null {
   const r = p.member;
-  const parts = [String(r.Release || ""), r.VerdictAgeS === undefined ? "" : ageOf(r.VerdictAgeS)];
-  if (r.Verdict !== "affirming") parts.push(whyOf(r.VerdictReason));
+  const parts = [String(r.Release || ""), r.VerdictAgeS === undefined ? "" : ageOf(r.VerdictAgeS), whyOf(r.VerdictReason)];
   const text = parts.filter((s) => s !== "").join(" · ");
   return text === "" ? null : <span class="proof"><bdi data-field="proof">{text}</bdi></span>;
 }

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build simtpm && cgo && !release
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"incamera/cmd/internal/demo"
+)
+
+// tools builds the programs of vendor, site and room, without the race detector.
+func tools(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "simtpm", "-o", dir+"/", "incamera/cmd/roomd", "incamera/cmd/verifyd", "incamera/cmd/mkbundle")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return dir
+}
+
+// attestedSite starts a verifier and prepares two rooms with TPMs.
+func attestedSite(ctx context.Context, t *testing.T, o demo.Options) (*demo.Trust, []*demo.Room) {
+	t.Helper()
+	dir, programs := t.TempDir(), tools(t)
+	trust, err := demo.NewTrust(ctx, programs, filepath.Join(dir, "trust"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := trust.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	o.Trust = trust
+	rooms, err := demo.New(ctx, filepath.Join(programs, "roomd"), dir, o, "Vauban", "Curie")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trust, rooms
+}
+
+// TestAttested has two rooms enrol themselves with a verifier, meet and show one
+// another as verified; then the site revokes one, which loses its seat in the
+// running meeting.
+func TestAttested(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	trust, rooms := attestedSite(ctx, t, demo.Options{Mode: "attested-only"})
+	s := &runningSite{t: t, ctx: ctx, rooms: rooms, panels: make([]*demo.Controller, 2)}
+	for i, r := range rooms {
+		s.start(i)
+		t.Cleanup(func() {
+			if err := r.Stop(); err != nil {
+				t.Error(err)
+			}
+			if t.Failed() {
+				t.Logf("%s:\n%s", r.Name, r.Log())
+			}
+		})
+	}
+	s.call()
+	if err := demo.Verified(ctx, s.panels...); err != nil {
+		t.Fatal(err)
+	}
+	if err := trust.Revoke(ctx, rooms[1]); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	left := s.panels[1].Watch("Event/Call/Left")
+	select {
+	case e := <-left:
+		if e["Reason"] != "Removed" {
+			t.Errorf("the revoked room left for %v", e)
+		}
+		t.Logf("revoked room without a seat after %v", time.Since(began).Round(time.Millisecond))
+	case <-ctx.Done():
+		t.Fatalf("the revoked room still has its seat: %v", s.panels[0].Members())
+	}
+}
+
+// TestTampered lets a room start other software once it is enrolled.
+func TestTampered(t *testing.T) {
+	for _, mode := range []string{"attested-only", "flagged"} {
+		t.Run(mode, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+			defer cancel()
+			_, rooms := attestedSite(ctx, t, demo.Options{Mode: mode, Altered: "Curie"})
+			var out bytes.Buffer
+			if err := demo.CheckTampered(ctx, rooms, mode, &out); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(out.String(), "refval_mismatch") {
+				t.Errorf("printed %q", out.String())
+			}
+		})
+	}
+}
