@@ -113,6 +113,7 @@ func (o *owner) moved(ctx context.Context, d mls.Diff) error {
 	if slices.ContainsFunc(e.Added, func(m Member) bool { return m.Lapsed }) {
 		o.s.ring.Hold(HoldQuestion)
 	}
+	o.s.pins.judge(e)
 	o.arrange(before, e, now)
 	o.s.holdEvidence(e)
 	o.s.ring.Release(HoldFork)

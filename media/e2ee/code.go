@@ -29,7 +29,7 @@ func securityCode(epochAuthenticator, groupID []byte) (string, error) {
 
 // PairwiseCode returns 45 digits that two rooms have in common as long as both
 // keep name and signature key, in this meeting and in others. Whoever compared
-// it may pin the key. It takes some 100 ms.
+// it may pin the key: [Session.Pin]. It takes some 100 ms.
 func PairwiseCode(a, b Member) (string, error) {
 	x, y := fingerprint(a), fingerprint(b)
 	if bytes.Compare(x, y) > 0 {

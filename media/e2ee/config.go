@@ -40,6 +40,8 @@ type Config struct {
 
 	Attestation Attestation // the zero value proves nothing and judges nobody
 
+	Pins []Pin // rooms whose pairwise code was compared in the past; names differ
+
 	Now      func() time.Time // for the dates of certificates; nil means time.Now
 	Rotation time.Duration    // how often keys are renewed; 0 means DefaultRotation, less than 0 never
 	Log      *slog.Logger     // nil means silent

@@ -13,6 +13,11 @@ import (
 // is called while Run waits.
 func GroupInfo(ctx context.Context, s *Session) ([]byte, error) { return s.group.GroupInfo(ctx) }
 
+// SecurityCode is what Observer.Code tells.
+func SecurityCode(epochAuthenticator, groupID []byte) (string, error) {
+	return securityCode(epochAuthenticator, groupID)
+}
+
 // ParseCandidate reads the identity behind a KeyPackage as a member with the
 // configuration c does.
 func ParseCandidate(c Config, keyPackage []byte) (Member, error) {

@@ -43,12 +43,15 @@ const (
 	// HoldEvidence: the meeting takes attested rooms only, and this room has not
 	// accepted the evidence of every member.
 	HoldEvidence
+	// HoldPin: a member has another key than the one that is pinned under its
+	// name. It ends when that room is out, or the name is unpinned.
+	HoldPin
 )
 
 // String lists the reasons as logs do.
 func (r Reason) String() string {
 	var names []string
-	for i, name := range []string{"question", "removal", "fork", "evidence"} {
+	for i, name := range []string{"question", "removal", "fork", "evidence", "pin"} {
 		if r&(1<<i) != 0 {
 			names = append(names, name)
 		}

@@ -52,6 +52,8 @@ type Session struct {
 
 	reappraise chan struct{} // with room for one
 
+	pins pins
+
 	mu       sync.Mutex
 	removals []Member // asked for here and not in effect: see HoldRemoval
 }
@@ -99,11 +101,13 @@ func newSession(set *settings, g *mls.Group, context []mls.Extension) (_ *Sessio
 
 		reappraise: make(chan struct{}, 1),
 	}
+	s.pins.list, s.pins.ring = slices.Clone(set.Pins), s.ring
 	e, err := s.roster(g, nil)
 	if err != nil {
 		return nil, err
 	}
 	witness.tell(e)
+	s.pins.judge(e)
 	if err := s.install(g, e); err != nil {
 		return nil, err
 	}
@@ -148,12 +152,16 @@ func (s *Session) Deliver(ctx context.Context, message []byte) error {
 // same name and signature key is a member, the newcomer takes its place: it has
 // restarted. Who may come in is the caller's to decide; Add verifies that the
 // room is of a known site, that its certificate is valid, and that no member
-// has its name or its key ([ErrIdentity], [ErrPolicy], [ErrClassical]).
+// has its name or its key ([ErrIdentity], [ErrPolicy], [ErrClassical]), and that
+// no other key is pinned under its name ([ErrPinned]).
 // In a meeting of attested rooms only, a room whose evidence is missing, fails or
 // is not fresh is [ErrNotAttested].
 func (s *Session) Add(ctx context.Context, to string, keyPackage []byte) error {
 	kp, m, err := s.candidate(keyPackage)
 	if err != nil {
+		return err
+	}
+	if err := s.checkPin(m); err != nil {
 		return err
 	}
 	if s.snap.Load().Mode == AttestedOnly && !m.Verdict.Tier.Accepted() {

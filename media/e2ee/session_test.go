@@ -403,9 +403,25 @@ func TestPairwiseCode(t *testing.T) {
 	if x != y || len(x) != 45 || strings.Trim(x, "0123456789") != "" {
 		t.Errorf("PairwiseCode = %q and %q, want one code of 45 digits", x, y)
 	}
+	// By another implementation of PBKDF2 and SHA-256.
+	if want := "492375648576089360349447780957893007810016547"; x != want {
+		t.Errorf("PairwiseCode = %s; want %s", x, want)
+	}
 	b.SignatureKey[0]++
 	if z, err := e2ee.PairwiseCode(a, b); err != nil || z == x {
 		t.Errorf("another key has the same code %q, %v", z, err)
+	}
+}
+
+// TestSecurityCode has the code of an epoch by another implementation.
+func TestSecurityCode(t *testing.T) {
+	authenticator := make([]byte, 48)
+	for i := range authenticator {
+		authenticator[i] = byte(i)
+	}
+	const want = "445548326602943308193613427582"
+	if got, err := e2ee.SecurityCode(authenticator, []byte("meeting")); err != nil || got != want {
+		t.Errorf("code = %s, %v; want %s", got, err, want)
 	}
 }
 
