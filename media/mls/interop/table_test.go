@@ -82,7 +82,7 @@ func rowOf(peer, scenario string) (r *row, unlock func()) {
 
 func suiteName(s *mls.Suite) string {
 	if s.ID() >= 0xF000 {
-		return fmt.Sprintf("%#04X", uint16(s.ID()))
+		return fmt.Sprintf("0x%04X", uint16(s.ID()))
 	}
 	return strconv.Itoa(int(s.ID()))
 }
