@@ -60,7 +60,7 @@ func provisioned(t *tpm.TPM, c *trustConfig) (*box, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer store.Close()
+	defer func() { _ = store.Close() }() // it was only read
 	room, err := provision.Open(t, store, root.Generation)
 	if err != nil {
 		return nil, fmt.Errorf("not provisioned: %w: run roomctl provision", err)

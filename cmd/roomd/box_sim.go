@@ -79,7 +79,7 @@ func startBox(ctx context.Context, t *tpm.TPM, c *trustConfig, folder string, lo
 		if err != nil {
 			return err
 		}
-		defer store.Close()
+		defer func() { _ = store.Close() }() // what is written is synced by then
 		_, err = provision.Run(ctx, t, store, provision.Plan{
 			Root: root, Policies: policies, Version: 1, PolicyKey: 1,
 			Disk: &memoryDisk{}, Keeper: attentive{}, Log: log.With("part", "provision"),

@@ -75,6 +75,11 @@ func (t *Trust) run(ctx context.Context, name string, args ...string) (string, e
 	return out.String(), nil
 }
 
+// put writes a file of the demo's folder.
+func (t *Trust) put(name string, b []byte) error {
+	return os.WriteFile(filepath.Join(t.dir, name), b, 0o600) //nolint:gosec // names are constants of this file
+}
+
 // build makes the release, and another build of the same version with another
 // initial file system. The policy key has signed both, so both can use the
 // room's keys; reference values exist of the release alone.
@@ -93,7 +98,7 @@ func (t *Trust) build(ctx context.Context) error {
 		files[name+"/loader.efi"] = measuretest.Loader()
 	}
 	for name, b := range files {
-		if err := os.WriteFile(filepath.Join(t.dir, name), b, 0o600); err != nil {
+		if err := t.put(name, b); err != nil {
 			return err
 		}
 	}
@@ -130,7 +135,7 @@ func (t *Trust) knownBoard(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer chip.Close()
+	defer func() { _ = chip.Close() }() // a chip of a minute
 	uki, err := os.ReadFile(filepath.Join(t.dir, "released", "uki.efi"))
 	if err != nil {
 		return err
@@ -142,7 +147,7 @@ func (t *Trust) knownBoard(ctx context.Context) error {
 	if _, err := eventlog.Parse(log); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(t.dir, "board.log"), log, 0o600)
+	return t.put("board.log", log)
 }
 
 // merge makes one policies.cbor for both builds.
@@ -167,7 +172,7 @@ func (t *Trust) merge() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(t.dir, "policies.cbor"), b, 0o600)
+	return t.put("policies.cbor", b)
 }
 
 // token is how verifyd init shows the token of the security role.
