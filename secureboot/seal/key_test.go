@@ -123,6 +123,31 @@ func TestSigner(t *testing.T) {
 	tpmtest.Empty(t, r.chip)
 }
 
+// A fault in the TPM gives no signature.
+func TestFaultySignature(t *testing.T) {
+	private := newKey(t)
+	k := &SigningKey{public: &private.PublicKey}
+	digest := sha256.Sum256([]byte("a message"))
+	policy := tpm2.TPM2BDigest{Buffer: digest[:]}
+	sig, err := sign(private, policy, State)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.encode(toSign(policy, State), sig.tpm()); err != nil {
+		t.Errorf("a sound signature: %v", err)
+	}
+	if got, err := k.encode(toSign(policy, Owner), sig.tpm()); err == nil || got != nil {
+		t.Errorf("the signature of something else: %x", got)
+	}
+	sig[63] ^= 1
+	if got, err := k.encode(toSign(policy, State), sig.tpm()); err == nil || got != nil {
+		t.Errorf("a faulty signature: %x", got)
+	}
+	if got, err := k.encode(toSign(policy, State), tpm2.TPMTSignature{SigAlg: tpm2.TPMAlgNull}); err == nil || got != nil {
+		t.Errorf("no signature: %x", got)
+	}
+}
+
 // The key has no way around its policy, and the AK can certify it all the same.
 func TestKeyNeedsPolicy(t *testing.T) {
 	v := newVendor(t)
