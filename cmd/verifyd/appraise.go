@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"io"
@@ -39,7 +40,7 @@ func (v *service) challenge(r *http.Request, _ *caller) (*answer, error) {
 	if profile == "" {
 		profile = enrol.ProfileIdentity
 	}
-	err = v.store.update(r.Context(), func(t *txn) error {
+	err = v.store.glance(r.Context(), func(t *txn) error {
 		if err := t.lock(); err != nil { // or two would each be the last that is allowed
 			return err
 		}
@@ -93,31 +94,50 @@ func (v *service) evidence(r *http.Request, _ *caller) (*answer, error) {
 	}
 	session := r.URL.Query().Get("session")
 	now := time.Now()
-	var ear []byte
-	err = v.store.update(r.Context(), func(t *txn) error {
-		id, q, err := t.answered(session, now)
-		if err != nil {
+	var id string
+	var q question
+	var room *record
+	var known knownReferences
+	err = v.store.glance(r.Context(), func(t *txn) error {
+		if id, q, err = t.answered(session, now); err != nil {
 			return err
 		}
-		room, err := t.lockRoom(id)
-		if errors.Is(err, errNone) {
+		if room, err = t.room(id); errors.Is(err, errNone) {
 			return akUnknown() // gone since the challenge
 		} else if err != nil {
 			return err
 		}
-		q.spki = room.Device.LDevID
-		if q.profile == enrol.ProfileLeaf {
-			q.spki = room.Leaf
-		}
-		result, signed, err := v.appraise(t, cmw, q, room, now)
-		if err != nil {
+		known, err = v.references.load(t, v)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	q.spki = room.Device.LDevID
+	if q.profile == enrol.ProfileLeaf {
+		q.spki = room.Leaf
+	}
+	// Between the transactions: what takes time must not keep others waiting.
+	result, ear, err := v.judge(known, cmw, q, room, now)
+	if err != nil {
+		return nil, err
+	}
+	if result.State == nil {
+		// Not this room's word: whoever asked for the challenge could have
+		// sent it. Told, but not written down.
+		return &answer{http.StatusOK, attest.MediaType, ear}, nil
+	}
+	err = v.store.update(r.Context(), func(t *txn) error {
+		judged := room
+		if room, err = t.lockRoom(id); errors.Is(err, errNone) {
+			return akUnknown()
+		} else if err != nil {
 			return err
 		}
-		ear = signed
-		if result.State == nil {
-			// Not this room's word: whoever asked for the challenge could have
-			// sent it. Told, but not written down.
-			return nil
+		// Revoked, enrolled anew or judged again meanwhile: this verdict is on
+		// what the room was.
+		if room.Room.State != judged.Room.State || !bytes.Equal(room.Device.LDevID, judged.Device.LDevID) || room.Device.LastReset > result.State.ResetCount {
+			return refuse(http.StatusConflict, codeConflict, "the room's record changed meanwhile; ask for another challenge")
 		}
 		room.note(result, ear, now.UTC())
 		return t.putRoom(room)
@@ -166,6 +186,11 @@ func (v *service) appraise(t *txn, cmw []byte, q question, room *record, now tim
 	if err != nil {
 		return evidence.Result{}, nil, err
 	}
+	return v.judge(known, cmw, q, room, now)
+}
+
+// judge is appraise without a transaction.
+func (v *service) judge(known knownReferences, cmw []byte, q question, room *record, now time.Time) (evidence.Result, []byte, error) {
 	p := verify.Policy{
 		ID: v.policy.ID, Developer: "In Camera", Build: version, Minimum: v.policy.MinimumRollback,
 		RevokedVersions: known.revoked, ResetAnomaly: evidence.Warning,

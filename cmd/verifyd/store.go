@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
 	_ "modernc.org/sqlite"             // driver "sqlite"
@@ -19,7 +20,9 @@ import (
 // the answer goes out, so a restart or a power cut loses nothing.
 type store struct {
 	db       *sql.DB
+	quick    *sql.DB // SQLite without waiting for the disk; db itself on PostgreSQL
 	postgres bool
+	turn     sync.Mutex // SQLite has one writer, and a queue is fairer than its retries
 }
 
 // schemaVersion is that of the tables. A database of a newer release is left
@@ -35,18 +38,17 @@ func openStore(ctx context.Context, dsn string) (*store, error) {
 	var err error
 	switch scheme, rest, _ := strings.Cut(dsn, ":"); scheme {
 	case "sqlite":
-		// FULL: a commit has reached the disk. One connection: SQLite has
-		// one writer, and waiting here beats SQLITE_BUSY there.
-		q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)", "foreign_keys(1)"}, "_txlock": {"immediate"}}
-		s.db, err = sql.Open("sqlite", "file:"+rest+"?"+q.Encode())
-		if err == nil {
-			s.db.SetMaxOpenConns(1)
+		// FULL: a commit has reached the disk. NORMAL: it has reached the
+		// operating system, and the disk with the next one that is FULL.
+		if s.db, err = openSQLite(rest, "FULL"); err == nil {
+			s.quick, err = openSQLite(rest, "NORMAL")
 		}
 	case "postgres", "postgresql":
 		s.postgres = true
 		s.db, err = sql.Open("pgx", dsn)
 		if err == nil {
 			s.db.SetMaxOpenConns(8)
+			s.quick = s.db
 		}
 	default:
 		return nil, errors.New(`store: want "sqlite:PATH" or "postgres://..."`)
@@ -55,10 +57,19 @@ func openStore(ctx context.Context, dsn string) (*store, error) {
 		return nil, fmt.Errorf("store: open: %w", redacted(err))
 	}
 	if err := s.migrate(ctx); err != nil {
-		s.db.Close()
+		s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+func openSQLite(path, synchronous string) (*sql.DB, error) {
+	q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(" + synchronous + ")", "busy_timeout(5000)", "foreign_keys(1)"}, "_txlock": {"immediate"}}
+	db, err := sql.Open("sqlite", "file:"+path+"?"+q.Encode())
+	if err == nil {
+		db.SetMaxOpenConns(1)
+	}
+	return db, err
 }
 
 // redacted keeps a password in a DSN out of the log: drivers quote it.
@@ -69,7 +80,12 @@ func redacted(err error) error {
 	return err
 }
 
-func (s *store) Close() error { return s.db.Close() }
+func (s *store) Close() error {
+	if s.postgres {
+		return s.db.Close()
+	}
+	return errors.Join(s.quick.Close(), s.db.Close())
+}
 
 // schema uses what both databases know, but for the type of bytes. Instants
 // are microseconds since 1970.
@@ -146,9 +162,25 @@ type txn struct {
 	postgres bool
 }
 
-// update runs f in a transaction and commits unless f fails.
+// update runs f in a transaction and commits unless f fails. What was committed
+// survives a power cut.
 func (s *store) update(ctx context.Context, f func(*txn) error) error {
-	tx, err := s.db.BeginTx(ctx, nil)
+	return s.transact(ctx, s.db, f)
+}
+
+// glance is update for challenges and for reading: what was committed survives
+// the end of the process, and a power cut may take the last second of it. A
+// challenge that is lost is asked for again.
+func (s *store) glance(ctx context.Context, f func(*txn) error) error {
+	return s.transact(ctx, s.quick, f)
+}
+
+func (s *store) transact(ctx context.Context, db *sql.DB, f func(*txn) error) error {
+	if !s.postgres {
+		s.turn.Lock()
+		defer s.turn.Unlock()
+	}
+	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("store: begin: %w", redacted(err))
 	}
