@@ -53,9 +53,30 @@ func TestPoliciesHaveOneSpelling(t *testing.T) {
 	t.Logf("policies.cbor of one release: %d bytes", len(b))
 }
 
-// Every bit counts: what is altered is not parsed, or not verified.
+// Every bit counts: what is altered is not parsed, or not verified. One line of
+// each kind is enough.
 func TestPoliciesAltered(t *testing.T) {
-	b, root := example(t)
+	private, policy := p256(t), p256(t)
+	root := RootKey{1, &private.PublicKey}
+	parts := make([]*Policies, 3)
+	var errs [3]error
+	parts[0], errs[0] = Delegate(1, private, 2, &policy.PublicKey, State)
+	parts[1], errs[1] = AllowWrite(1, private, Floor, 7, false)
+	parts[2], errs[2] = Approve(Release{Version: 7, Generation: 2, Predictions: []Prediction{{State, map[int][32]byte{11: {1}}}}}, root, policy)
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatal(err)
+	}
+	p, err := Merge(parts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Verify(root); err != nil {
+		t.Fatal(err)
+	}
+	b, err := p.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i := range b {
 		altered := bytes.Clone(b)
 		altered[i] ^= 1 << (i % 8)
