@@ -66,5 +66,5 @@ func runDemo(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	case *check:
 		return demo.Check(ctx, rooms, *report, stdout)
 	}
-	return demo.Show(ctx, rooms, stdout)
+	return demo.Show(ctx, rooms, o.Trust, stdout)
 }

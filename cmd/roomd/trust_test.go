@@ -7,6 +7,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -20,7 +21,7 @@ import (
 func tools(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "simtpm", "-o", dir+"/", "incamera/cmd/roomd", "incamera/cmd/verifyd", "incamera/cmd/mkbundle")
+	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "simtpm", "-o", dir+"/", "incamera/cmd/roomd", "incamera/cmd/roomctl", "incamera/cmd/verifyd", "incamera/cmd/mkbundle")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
@@ -28,9 +29,10 @@ func tools(t *testing.T) string {
 }
 
 // attestedSite starts a verifier and prepares two rooms with TPMs.
-func attestedSite(ctx context.Context, t *testing.T, o demo.Options) (*demo.Trust, []*demo.Room) {
+func attestedSite(ctx context.Context, t *testing.T, o demo.Options) (trust *demo.Trust, rooms []*demo.Room, programs string) {
 	t.Helper()
-	dir, programs := t.TempDir(), tools(t)
+	dir := t.TempDir()
+	programs = tools(t)
 	trust, err := demo.NewTrust(ctx, programs, filepath.Join(dir, "trust"), 0)
 	if err != nil {
 		t.Fatal(err)
@@ -41,11 +43,23 @@ func attestedSite(ctx context.Context, t *testing.T, o demo.Options) (*demo.Trus
 		}
 	})
 	o.Trust = trust
-	rooms, err := demo.New(ctx, filepath.Join(programs, "roomd"), dir, o, "Vauban", "Curie")
-	if err != nil {
+	if rooms, err = demo.New(ctx, filepath.Join(programs, "roomd"), dir, o, "Vauban", "Curie"); err != nil {
 		t.Fatal(err)
 	}
-	return trust, rooms
+	return trust, rooms, programs
+}
+
+// challenged is what roomctl verify says of a room, and its exit status.
+func challenged(ctx context.Context, t *testing.T, programs string, trust *demo.Trust, r *demo.Room) (status int, text string) {
+	t.Helper()
+	began := time.Now()
+	cmd := exec.CommandContext(ctx, filepath.Join(programs, "roomctl"), trust.Verify(r)...)
+	out, err := cmd.CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	t.Logf("roomctl verify %s took %v:\n%s", r.ID, time.Since(began).Round(time.Millisecond), out)
+	return cmd.ProcessState.ExitCode(), string(out)
 }
 
 // TestAttested has two rooms enrol themselves with a verifier, meet and show one
@@ -54,7 +68,7 @@ func attestedSite(ctx context.Context, t *testing.T, o demo.Options) (*demo.Trus
 func TestAttested(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	trust, rooms := attestedSite(ctx, t, demo.Options{Mode: "attested-only"})
+	trust, rooms, programs := attestedSite(ctx, t, demo.Options{Mode: "attested-only"})
 	s := &runningSite{t: t, ctx: ctx, rooms: rooms, panels: make([]*demo.Controller, 2)}
 	for i, r := range rooms {
 		s.start(i)
@@ -71,6 +85,9 @@ func TestAttested(t *testing.T) {
 	if err := demo.Verified(ctx, s.panels...); err != nil {
 		t.Fatal(err)
 	}
+	if status, text := challenged(ctx, t, programs, trust, rooms[1]); status != 0 || !strings.Contains(text, "affirming") {
+		t.Errorf("roomctl verify: exit %d", status)
+	}
 	if err := trust.Revoke(ctx, rooms[1]); err != nil {
 		t.Fatal(err)
 	}
@@ -85,6 +102,9 @@ func TestAttested(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatalf("the revoked room still has its seat: %v", s.panels[0].Members())
 	}
+	if status, text := challenged(ctx, t, programs, trust, rooms[1]); status != 5 || !strings.Contains(text, "ak_revoked") {
+		t.Errorf("roomctl verify of a revoked room: exit %d", status)
+	}
 }
 
 // TestTampered lets a room start other software once it is enrolled.
@@ -93,7 +113,7 @@ func TestTampered(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
-			_, rooms := attestedSite(ctx, t, demo.Options{Mode: mode, Altered: "Curie"})
+			_, rooms, _ := attestedSite(ctx, t, demo.Options{Mode: mode, Altered: "Curie"})
 			var out bytes.Buffer
 			if err := demo.CheckTampered(ctx, rooms, mode, &out); err != nil {
 				t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -86,6 +87,17 @@ func (t *Trust) Admit(ctx context.Context, r *Room) error {
 		}
 	}
 }
+
+// Verify is how security staff challenge a room: the arguments of roomctl.
+func (t *Trust) Verify(r *Room) []string {
+	return []string{
+		"verify", r.ID, "-room", r.Attestation, "-verifier", t.Verifier, "-key", hex.EncodeToString(t.pin[:]),
+		"-token", filepath.Join(t.dir, tokenFile),
+	}
+}
+
+// tokenFile holds the token of the security staff.
+const tokenFile = "token"
 
 // Revoke withdraws a room.
 func (t *Trust) Revoke(ctx context.Context, r *Room) error { return t.staff.Revoke(ctx, r.ID) }

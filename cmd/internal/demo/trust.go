@@ -40,6 +40,7 @@ type Trust struct {
 	Verifier string // https://host:port
 	Token    string // of the security staff
 
+	pin        [32]byte // of the verifier's TLS key
 	dir, tools string
 	cmd        *exec.Cmd
 	done       chan struct{}
@@ -195,6 +196,9 @@ func (t *Trust) found(ctx context.Context, port int) error {
 		return errors.New("verifyd init shows no token")
 	}
 	t.Token, t.Verifier = m[1], "https://"+addr
+	if err := t.put(tokenFile, []byte(t.Token+"\n")); err != nil {
+		return err
+	}
 	if err := t.configure(); err != nil {
 		return err
 	}
@@ -265,11 +269,10 @@ func (t *Trust) start(ctx context.Context) error {
 		_ = t.cmd.Wait() // how it ended is in its log
 		close(t.done)
 	}()
-	pin, err := verifierPin(filepath.Join(t.dir, "site", "keys", "tls.pem"))
-	if err != nil {
+	if t.pin, err = verifierPin(filepath.Join(t.dir, "site", "keys", "tls.pem")); err != nil {
 		return err
 	}
-	if t.staff, err = client.New(t.Verifier, client.WithKey(pin), client.WithToken(t.Token)); err != nil {
+	if t.staff, err = client.New(t.Verifier, client.WithKey(t.pin), client.WithToken(t.Token)); err != nil {
 		return err
 	}
 	limit := time.After(20 * time.Second)
