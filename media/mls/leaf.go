@@ -257,13 +257,13 @@ func (n *LeafNode) member(i LeafIndex) Member {
 	}
 }
 
-// newLeaf makes the leaf of a configuration, unsigned.
 // A LeafData makes the components of the app data dictionary of a new leaf,
 // whose encryption key is the one given: evidence about a leaf names its keys.
 // It is called once for each leaf, with the context of the call that makes the
 // leaf, and its error ends that call.
 type LeafData func(ctx context.Context, encryptionKey []byte) ([]AppData, error)
 
+// newLeaf makes the leaf of a configuration, unsigned.
 func newLeaf(ctx context.Context, c *Config, source leafSource, encryptionKey []byte) (*LeafNode, error) {
 	n := &LeafNode{
 		encryptionKey: encryptionKey, signatureKey: c.Signer.Public(), credential: c.Credential, source: source,
