@@ -126,7 +126,7 @@ func (c *boxConfig) room(t *tpm.TPM) (client.Room, error) {
 	if err != nil {
 		return client.Room{}, err
 	}
-	defer store.Close()
+	defer func() { _ = store.Close() }() // only read from
 	keys, err := provision.Open(t, store, root.Generation)
 	if err != nil {
 		return client.Room{}, fmt.Errorf("not provisioned: %w", err)
@@ -197,7 +197,7 @@ func setEnrol(k *call) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer t.Close()
+		defer func() { _ = t.Close() }() // nothing is under way
 		room, err := c.room(t)
 		if err != nil {
 			return err

@@ -44,12 +44,12 @@ func setProvision(k *call) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer t.Close()
+		defer func() { _ = t.Close() }() // nothing is under way
 		store, err := seal.OpenStore(c.Trust.Store)
 		if err != nil {
 			return err
 		}
-		defer store.Close()
+		defer func() { _ = store.Close() }() // Put has synced
 		room, err := provision.Run(ctx, t, store, provision.Plan{
 			Root: root, Policies: policies, Version: *rollback, PolicyKey: *policyKey,
 			Disk: diskTool(*disk), Keeper: typist{k.in, k.Output()}, Log: slog.New(slog.NewTextHandler(k.Output(), nil)),

@@ -60,7 +60,7 @@ func TestConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, text := range map[string][]byte{
-		"unknown member": bytes.Replace(b, []byte(`{"version"`), []byte(`{"verison":1,"version"`), 1),
+		"unknown member": bytes.Replace(b, []byte(`{"version"`), []byte(`{"colour":1,"version"`), 1),
 		"trailing bytes": append(bytes.Clone(b), '1'),
 		"no object":      []byte("null,"),
 	} {

@@ -51,11 +51,11 @@ func TestEnrol(t *testing.T) {
 		t.Errorf("ReadIdentity = %v, %v", read, err)
 	}
 
-	first := s.room("boardroom")
+	first := s.room()
 	if r := attestNow(t, m, id); r.Status != evidence.Warning {
 		t.Errorf("verdict %v: %+v", r.Status, r.Failures)
 	}
-	room := s.room("boardroom")
+	room := s.room()
 	if room.State != enrol.StateEnrolled || room.Firmware != "1.4.0" || !room.Released || !room.Since.Equal(first.Since) || !room.Verified.After(first.Verified) {
 		t.Errorf("after a verdict: %+v", room)
 	}
@@ -86,7 +86,7 @@ func TestUpdate(t *testing.T) {
 	s, box, release := newBox(t)
 	m := s.member(box)
 	id := s.enrol(m, box, "boardroom")
-	before := s.room("boardroom")
+	before := s.room()
 
 	next := s.vendor.Release("1.5.0", 8)
 	box.Restart(next)
@@ -95,7 +95,7 @@ func TestUpdate(t *testing.T) {
 	if r := attestNow(t, m, id); !r.Failed(evidence.RefvalMissing) || r.Status != evidence.Contraindicated {
 		t.Errorf("unknown release: %v %+v", r.Status, r.Failures)
 	}
-	room := s.room("boardroom")
+	room := s.room()
 	if room.Released || !room.Since.After(before.Since) || len(room.Reasons) == 0 {
 		t.Errorf("unknown release: %+v", room)
 	}
@@ -106,7 +106,7 @@ func TestUpdate(t *testing.T) {
 	if r := attestNow(t, m, id); r.Status != evidence.Warning {
 		t.Errorf("known release: %v %+v", r.Status, r.Failures)
 	}
-	if room := s.room("boardroom"); room.Firmware != "1.5.0" || !room.Released {
+	if room := s.room(); room.Firmware != "1.5.0" || !room.Released {
 		t.Errorf("known release: %+v", room)
 	}
 
@@ -214,7 +214,7 @@ func TestHalfDone(t *testing.T) {
 		if err != nil || string(again.MLS[0]) != string(id.MLS[0]) {
 			t.Errorf("Join after a cut between acknowledgement and end: %v", err)
 		}
-		if room := s.room("boardroom"); room.State != enrol.StateEnrolled {
+		if room := s.room(); room.State != enrol.StateEnrolled {
 			t.Errorf("the room is %s", room.State)
 		}
 	})
@@ -227,7 +227,7 @@ func TestHalfDone(t *testing.T) {
 // revoked counts which certificates the signed list has.
 func (s *testSite) revoked(t *testing.T, ders ...[]byte) int {
 	t.Helper()
-	status, _, text := s.do(t, "GET", "/v1/revocations", "", "", nil)
+	status, text := s.do(t, "GET", "/v1/revocations", "", "", nil)
 	if status != 200 {
 		t.Fatalf("status %d: %s", status, text)
 	}

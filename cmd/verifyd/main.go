@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }() // what was answered is committed
 	v, cert, err := newService(c, s, log)
 	if err != nil {
 		return err
@@ -127,6 +127,8 @@ func serveAPI(ctx context.Context, ln net.Listener, api http.Handler, cert tls.C
 	if err := web.Shutdown(bounded); err != nil {
 		_ = web.Close() // what did not end in time
 	}
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	return context.Cause(ctx)
 }

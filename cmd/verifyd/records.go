@@ -221,11 +221,15 @@ func (t *txn) enrol(e *enrolment) error {
 		query string
 		args  []any
 	}{
-		{`UPDATE certificates SET revoked = 1 WHERE session <> ? AND (room = ? OR room IN (SELECT id FROM rooms WHERE ek = ?))`,
-			[]any{e.session, e.room, r.Room.EK}},
+		{
+			`UPDATE certificates SET revoked = 1 WHERE session <> ? AND (room = ? OR room IN (SELECT id FROM rooms WHERE ek = ?))`,
+			[]any{e.session, e.room, r.Room.EK},
+		},
 		{`DELETE FROM rooms WHERE id = ? OR ek = ?`, []any{e.room, r.Room.EK}},
-		{`INSERT INTO rooms (id, session, secret, state, identity, ek, record) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-			[]any{e.room, e.session, e.secret, r.Room.State, hash[:], r.Room.EK, b}},
+		{
+			`INSERT INTO rooms (id, session, secret, state, identity, ek, record) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+			[]any{e.room, e.session, e.secret, r.Room.State, hash[:], r.Room.EK, b},
+		},
 		{`UPDATE codes SET spent = 1 WHERE hash = ?`, []any{e.code}},
 		{`DELETE FROM enrolments WHERE session = ?`, []any{e.session}},
 	} {

@@ -56,7 +56,7 @@ func (v *service) addReference(r *http.Request, who *caller) (*answer, error) {
 }
 
 func (v *service) parseReference(document []byte) (*evidence.ReferenceValues, error) {
-	err := error(evidence.ErrSignature)
+	err := evidence.ErrSignature // with no key at all
 	for _, s := range v.trust.Signers {
 		var values *evidence.ReferenceValues
 		if values, err = evidence.ParseReferences(document, s.Key); err == nil {

@@ -231,19 +231,19 @@ func (s *testSite) enrol(m *client.Member, b *enroltest.Box, room string) *clien
 	return id
 }
 
-// room is what staff see of a room.
-func (s *testSite) room(id string) enrol.Room {
+// room is what staff see of the boardroom.
+func (s *testSite) room() enrol.Room {
 	s.t.Helper()
 	rooms, err := s.staff().Rooms(s.t.Context())
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	for _, r := range rooms {
-		if r.ID == id {
+		if r.ID == "boardroom" {
 			return r
 		}
 	}
-	s.t.Fatalf("no room %q in %v", id, rooms)
+	s.t.Fatalf("no boardroom in %v", rooms)
 	return enrol.Room{}
 }
 
@@ -276,8 +276,8 @@ func wantProblem(t testing.TB, err error, code evidence.Code) {
 	}
 }
 
-// do sends a request as it is and returns status, content type and body.
-func (s *testSite) do(t testing.TB, method, path, mediaType, token string, body []byte) (int, string, []byte) {
+// do sends a request as it is and returns status and body.
+func (s *testSite) do(t testing.TB, method, path, mediaType, token string, body []byte) (int, []byte) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, s.base()+path, bytes.NewReader(body))
 	if err != nil {
@@ -301,5 +301,5 @@ func (s *testSite) do(t testing.TB, method, path, mediaType, token string, body 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return rsp.StatusCode, rsp.Header.Get("Content-Type"), b
+	return rsp.StatusCode, b
 }

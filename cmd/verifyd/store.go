@@ -57,8 +57,7 @@ func openStore(ctx context.Context, dsn string) (*store, error) {
 		return nil, fmt.Errorf("store: open: %w", redacted(err))
 	}
 	if err := s.migrate(ctx); err != nil {
-		s.Close()
-		return nil, err
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
@@ -234,7 +233,7 @@ func (t *txn) rows(query string, args []any, scan func(read func(dest ...any) er
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // Err says what went wrong
 	for rows.Next() {
 		if err := scan(rows.Scan); err != nil {
 			return fmt.Errorf("store: %w", err)

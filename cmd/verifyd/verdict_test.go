@@ -90,7 +90,7 @@ func TestRevoked(t *testing.T) {
 	if r := attestNow(t, again, id); r.Status != evidence.Warning {
 		t.Errorf("verdict %v: %+v", r.Status, r.Failures)
 	}
-	status, _, body := s.do(t, "POST", "/v1/reference/1.4.0/revoke", "", s.token, nil)
+	status, body := s.do(t, "POST", "/v1/reference/1.4.0/revoke", "", s.token, nil)
 	if status != http.StatusNoContent {
 		t.Fatalf("status %d: %s", status, body)
 	}
@@ -115,7 +115,7 @@ func TestNonceOnce(t *testing.T) {
 	if _, err := c.Appraise(t.Context(), challenge.Session, cmw); err != nil {
 		t.Fatal(err)
 	}
-	before := s.room("boardroom")
+	before := s.room()
 	_, err = c.Appraise(t.Context(), challenge.Session, cmw)
 	wantProblem(t, err, evidence.NonceUsed)
 	_, err = c.Appraise(t.Context(), newSession(), cmw)
@@ -137,7 +137,7 @@ func TestNonceOnce(t *testing.T) {
 	}
 	_, err = c.Appraise(t.Context(), late.Session, cmw)
 	wantProblem(t, err, evidence.NonceExpired)
-	if after := s.room("boardroom"); !after.Verified.Equal(before.Verified) {
+	if after := s.room(); !after.Verified.Equal(before.Verified) {
 		t.Errorf("refused evidence was noted: %+v", after)
 	}
 
@@ -165,7 +165,7 @@ func TestNonceOnce(t *testing.T) {
 func TestForeignEvidence(t *testing.T) {
 	s, box, _ := newBox(t)
 	s.enrol(s.member(box), box, "boardroom")
-	before := s.room("boardroom")
+	before := s.room()
 	for _, body := range [][]byte{[]byte("garbage"), bytes.Repeat([]byte{0xa1}, 1000), {}} {
 		challenge, err := s.client().Challenge(t.Context(), enrol.ChallengeRequest{Device: "boardroom"})
 		if err != nil {
@@ -179,7 +179,7 @@ func TestForeignEvidence(t *testing.T) {
 			t.Errorf("verdict %+v, %v", r, err)
 		}
 	}
-	if after := s.room("boardroom"); after.Status != before.Status || !after.Verified.Equal(before.Verified) || !after.Since.Equal(before.Since) {
+	if after := s.room(); after.Status != before.Status || !after.Verified.Equal(before.Verified) || !after.Since.Equal(before.Since) {
 		t.Errorf("the room was %+v, and is %+v", before, after)
 	}
 }
@@ -239,9 +239,9 @@ func TestRestartLosesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := s.room("boardroom")
+	before := s.room()
 	s.restart() // room
-	if after := s.room("boardroom"); !after.Since.Equal(before.Since) || after.State != enrol.StateEnrolled || after.EK != before.EK {
+	if after := s.room(); !after.Since.Equal(before.Since) || after.State != enrol.StateEnrolled || after.EK != before.EK {
 		t.Errorf("the room was %+v, and is %+v", before, after)
 	}
 	challenge, err := s.client().Challenge(t.Context(), enrol.ChallengeRequest{Device: "boardroom"})

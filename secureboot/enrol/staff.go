@@ -22,7 +22,7 @@ type CodeRequest struct {
 func (r *CodeRequest) check() error {
 	switch {
 	case !isSerial(r.Serial):
-		return errors.New("serial: 1 to 64 of A-Z, a-z, 0-9, - and .")
+		return errors.New("serial: 1 to 64 letters, digits, hyphens and dots")
 	case !IsRoom(r.Room):
 		return errors.New("room: 1 to 32 of a-z, 0-9 and -")
 	case !IsName(r.Name):

@@ -40,9 +40,9 @@ func approveAll(string) (bool, error) { return true, nil }
 
 func approveNone(string) (bool, error) { return false, nil }
 
-func persist(t *testing.T, chip transport.TPM, h tpm2.TPMHandle, template tpm2.TPMTPublic, at tpm2.TPMHandle) tpm.Key {
+func persist(t *testing.T, chip transport.TPM, template tpm2.TPMTPublic, at tpm2.TPMHandle) tpm.Key {
 	t.Helper()
-	k, err := tpm.Persist(chip, h, template, at)
+	k, err := tpm.Persist(chip, tpm2.TPMRHEndorsement, template, at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,10 +77,10 @@ func TestCuckoo(t *testing.T) {
 		handle   tpm2.TPMHandle
 	}{"P-256": {tpm.EKTemplateP256, tpm.HandleEKP256}, "P-384": {tpm.EKTemplateP384, tpm.HandleEKP384}} {
 		t.Run(name, func(t *testing.T) {
-			victimEK := persist(t, victim, tpm2.TPMRHEndorsement, ek.template, ek.handle)
-			victimAK := persist(t, victim, tpm2.TPMRHEndorsement, tpm.AKTemplate, tpm.HandleAK)
-			cuckooEK := persist(t, cuckoo, tpm2.TPMRHEndorsement, ek.template, ek.handle)
-			cuckooAK := persist(t, cuckoo, tpm2.TPMRHEndorsement, tpm.AKTemplate, tpm.HandleAK)
+			victimEK := persist(t, victim, ek.template, ek.handle)
+			victimAK := persist(t, victim, tpm.AKTemplate, tpm.HandleAK)
+			cuckooEK := persist(t, cuckoo, ek.template, ek.handle)
+			cuckooAK := persist(t, cuckoo, tpm.AKTemplate, tpm.HandleAK)
 
 			honest, err := enrol.MakeCredential(checkEK(t, victimEK), checkAK(t, victimAK))
 			if err != nil {
@@ -147,8 +147,8 @@ func TestAKAttributes(t *testing.T) {
 			key := enroltest.NewKey(t)
 			p := good
 			p.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{
-				X: tpm2.TPM2BECCParameter{Buffer: key.X.FillBytes(make([]byte, 32))}, //nolint:staticcheck // the coordinates are what a TPM has
-				Y: tpm2.TPM2BECCParameter{Buffer: key.Y.FillBytes(make([]byte, 32))}, //nolint:staticcheck // as above
+				X: tpm2.TPM2BECCParameter{Buffer: key.X.FillBytes(make([]byte, 32))},
+				Y: tpm2.TPM2BECCParameter{Buffer: key.Y.FillBytes(make([]byte, 32))},
 			})
 			if _, err := enrol.CheckAK(tpm2.Marshal(p)); err != nil {
 				t.Fatalf("the key as prescribed: %v", err)
@@ -275,7 +275,7 @@ func (k *openKey) Loaded(_ context.Context, f func(transport.TPM, tpm.Key) error
 }
 
 func (k *openKey) Sign(_ io.Reader, digest []byte, _ crypto.SignerOpts) (sig []byte, err error) {
-	err = k.Loaded(nil, func(t transport.TPM, key tpm.Key) error {
+	err = k.Loaded(context.Background(), func(t transport.TPM, key tpm.Key) error {
 		rsp, err := tpm2.Sign{KeyHandle: key.Auth(), Digest: tpm2.TPM2BDigest{Buffer: digest}, Validation: tpm2.TPMTTKHashCheck{Tag: tpm2.TPMSTHashCheck}}.Execute(t)
 		if err != nil {
 			return err
@@ -301,7 +301,7 @@ func TestMakersChain(t *testing.T) {
 	if choice.Handle != tpm.HandleEKP384 {
 		t.Fatalf("EK at %#x, want P-384, for which there is a certificate", uint32(choice.Handle))
 	}
-	ek := persist(t, chip, tpm2.TPMRHEndorsement, choice.Template, choice.Handle)
+	ek := persist(t, chip, choice.Template, choice.Handle)
 	cert, err := tpm.EKCertificate(chip, choice.Certificate)
 	if err != nil {
 		t.Fatal(err)
@@ -316,7 +316,7 @@ func TestMakersChain(t *testing.T) {
 	if !got.Certified {
 		t.Error("a certified EK counts as not certified")
 	}
-	other := persist(t, chip, tpm2.TPMRHEndorsement, tpm.EKTemplateP256, tpm.HandleEKP256)
+	other := persist(t, chip, tpm.EKTemplateP256, tpm.HandleEKP256)
 	flipped := bytes.Clone(cert)
 	flipped[len(flipped)-1] ^= 1
 	for name, test := range map[string]struct {

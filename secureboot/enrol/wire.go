@@ -49,7 +49,7 @@ func (r *BeginRequest) check() error {
 	case (r.Code == "") == (len(r.Voucher) == 0):
 		return errors.New("one of code and voucher")
 	case !isSerial(r.Serial):
-		return errors.New("serial: 1 to 64 of A-Z, a-z, 0-9, - and .")
+		return errors.New("serial: 1 to 64 letters, digits, hyphens and dots")
 	case len(r.EKChain) > maxChain:
 		return fmt.Errorf("ek_chain: at most %d certificates", maxChain)
 	case len(r.EK) == 0 || len(r.EK) > maxPublic || len(r.AK) == 0 || len(r.AK) > maxPublic:

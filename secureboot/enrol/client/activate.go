@@ -42,7 +42,7 @@ func ekSession(ek tpm.Key) tpm2.Session {
 	if ek.Public.ObjectAttributes.UserWithAuth {
 		return tpm2.PasswordAuth(nil)
 	}
-	return tpm2.Policy(ek.Public.NameAlg, tpm.NonceSize, tpm2.PolicyCallback(
+	return tpm2.Policy(ek.Public.NameAlg, tpm.NonceSize,
 		func(t transport.TPM, session tpm2.TPMISHPolicy, nonce tpm2.TPM2BNonce) error {
 			_, err := tpm2.PolicySecret{
 				AuthHandle:    tpm2.AuthHandle{Handle: tpm2.TPMRHEndorsement, Auth: tpm2.PasswordAuth(nil)},
@@ -50,5 +50,5 @@ func ekSession(ek tpm.Key) tpm2.Session {
 				NonceTPM:      nonce,
 			}.Execute(t)
 			return err
-		}))
+		})
 }

@@ -163,7 +163,7 @@ func writeJSON(path string, v any) (err error) {
 		return fmt.Errorf("client: %w", err)
 	}
 	defer func() {
-		f.Close()
+		_ = f.Close() // Sync has said what there is to say
 		if err != nil {
 			_ = os.Remove(f.Name()) // it never was the file
 		}
