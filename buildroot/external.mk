@@ -10,3 +10,9 @@ define IN_CAMERA_CHECK_KCONFIG
 		$(call qstrip,$(BR2_LINUX_KERNEL_CONFIG_FRAGMENT_FILES))
 endef
 LINUX_POST_CONFIGURE_HOOKS += IN_CAMERA_CHECK_KCONFIG
+
+# post-image.sh refuses a release kernel that has devices of tests.
+define IN_CAMERA_KEEP_KCONFIG
+	$(INSTALL) -D -m 0644 $(@D)/.config $(BINARIES_DIR)/kernel.config
+endef
+LINUX_POST_INSTALL_IMAGES_HOOKS += IN_CAMERA_KEEP_KCONFIG

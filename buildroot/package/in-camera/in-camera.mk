@@ -33,11 +33,14 @@ IN_CAMERA_GO_ENV = GOFLAGS=-mod=vendor GOTOOLCHAIN=local
 IN_CAMERA_BUILD_TARGETS = cmd/roomd
 
 # Of all programs only roomd needs a C compiler, and init runs before there is a
-# C library to load.
+# C library to load. mkbundle and initramfs are for post-image.sh.
 define IN_CAMERA_BUILD_STATIC
 	cd $(@D) && $(HOST_GO_TARGET_ENV) $(IN_CAMERA_GO_ENV) CGO_ENABLED=0 \
 		$(GO_BIN) build $(IN_CAMERA_BUILD_OPTS) -o $(@D)/bin/ \
 		./cmd/roomctl ./buildroot/init
+	cd $(@D) && $(HOST_GO_HOST_ENV) $(IN_CAMERA_GO_ENV) CGO_ENABLED=0 \
+		$(GO_BIN) build $(IN_CAMERA_BUILD_OPTS) -o $(HOST_DIR)/bin/ \
+		./cmd/mkbundle ./buildroot/initramfs
 endef
 IN_CAMERA_POST_BUILD_HOOKS += IN_CAMERA_BUILD_STATIC
 
