@@ -41,7 +41,7 @@ func systemd(t *testing.T, name string) string {
 func unitFiles(t *testing.T) []string {
 	t.Helper()
 	var paths []string
-	for _, pattern := range []string{units + "/*.service", etc + "/*.service"} {
+	for _, pattern := range []string{units + "/*.service", units + "/*.mount", etc + "/*.service"} {
 		for _, path := range glob(t, pattern) {
 			if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() {
 				paths = append(paths, path)
@@ -196,7 +196,7 @@ func TestPreset(t *testing.T) {
 	if preset[len(preset)-1] != "disable *" {
 		t.Error("what the preset does not list may start")
 	}
-	for _, path := range glob(t, units+"/*.service") {
+	for _, path := range glob(t, units+"/*.*") {
 		if !slices.Contains(preset, "enable "+filepath.Base(path)) {
 			t.Errorf("%s is not enabled", path)
 		}
@@ -208,6 +208,22 @@ func TestPreset(t *testing.T) {
 		name, ok := strings.CutPrefix(line, "enable ")
 		if _, err := os.Stat(filepath.Join(units, name)); !ok || (err != nil && !strings.HasPrefix(name, "systemd-")) {
 			t.Errorf("preset: %q enables nothing", line)
+		}
+	}
+}
+
+// TestWritable checks that what a service may expect to write to can be written,
+// though the root cannot.
+func TestWritable(t *testing.T) {
+	if mount := read(t, units+"/tmp.mount"); !strings.Contains(mount, "\nWhere=/tmp\n") || !strings.Contains(mount, ",nosuid,nodev,noexec,") {
+		t.Error("tmp.mount is not a /tmp in which nothing runs")
+	}
+	writable := regexp.MustCompile(`^/(run|var/lib)/in-camera(/|$)`)
+	for _, path := range unitFiles(t) {
+		for _, m := range regexp.MustCompile(`(?m)^(?:ReadWritePaths|ConditionPathExists)=(.*)$`).FindAllStringSubmatch(read(t, path), -1) {
+			if !writable.MatchString(m[1]) {
+				t.Errorf("%s: %s is on no partition that can be written", path, m[1])
+			}
 		}
 	}
 }
