@@ -4,6 +4,7 @@ package buildroot
 
 import (
 	"encoding/json"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -127,36 +128,58 @@ func TestNoPrivateKeys(t *testing.T) {
 	})
 }
 
-// members returns the JSON names of the fields of a struct in a package of the
-// module, which is read and not imported: it is a program.
-func members(t *testing.T, file, typeName string) []string {
+// structs returns the structs of roomd and of what it shares with other programs,
+// by package and name. They are read and not imported: roomd is a program.
+func structs(t *testing.T) map[string]*ast.StructType {
 	t.Helper()
-	f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
-	if err != nil {
-		t.Fatal(err)
+	found := map[string]*ast.StructType{}
+	for _, path := range append(glob(t, "../cmd/roomd/*.go"), glob(t, "../cmd/internal/*/*.go")...) {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if spec, ok := n.(*ast.TypeSpec); ok {
+				if s, ok := spec.Type.(*ast.StructType); ok {
+					found[filepath.Base(filepath.Dir(path))+"."+spec.Name.Name] = s
+				}
+			}
+			return true
+		})
+	}
+	return found
+}
+
+// members returns the JSON names of the fields of a struct, those of embedded
+// structs included.
+func members(t *testing.T, all map[string]*ast.StructType, name string) []string {
+	t.Helper()
+	s, ok := all[name]
+	if !ok {
+		t.Fatalf("no struct %s", name)
 	}
 	var names []string
-	ast.Inspect(f, func(n ast.Node) bool {
-		spec, ok := n.(*ast.TypeSpec)
-		if !ok || spec.Name.Name != typeName {
-			return true
-		}
-		s, ok := spec.Type.(*ast.StructType)
-		if !ok {
-			t.Fatalf("%s: %s is no struct", file, typeName)
-		}
-		for _, field := range s.Fields.List {
-			if field.Tag == nil {
-				continue
-			}
+	for _, field := range s.Fields.List {
+		if field.Tag != nil {
 			if m := regexp.MustCompile(`json:"([a-z_]+)`).FindStringSubmatch(field.Tag.Value); m != nil {
 				names = append(names, m[1])
 			}
 		}
-		return false
-	})
+		if len(field.Names) == 0 { // embedded
+			pkg, _, _ := strings.Cut(name, ".")
+			switch e := field.Type.(type) {
+			case *ast.Ident:
+				names = append(names, members(t, all, pkg+"."+e.Name)...)
+			case *ast.SelectorExpr:
+				names = append(names, members(t, all, fmt.Sprint(e.X)+"."+e.Sel.Name)...)
+			}
+		}
+	}
 	if names == nil {
-		t.Fatalf("%s: no type %s with members", file, typeName)
+		t.Fatalf("%s has no members", name)
 	}
 	slices.Sort(names)
 	return names
@@ -182,23 +205,17 @@ func TestExample(t *testing.T) {
 	if err := json.Unmarshal(room["rooms"], &rooms); err != nil || len(rooms) == 0 {
 		t.Fatalf("rooms: %v", err)
 	}
-	const roomd = "../cmd/roomd/"
-	for _, c := range []struct {
-		file, typeName string
-		got            map[string]json.RawMessage
-	}{
-		{"config.go", "config", room},
-		{"config.go", "directoryEntry", rooms[0]},
-		{"trust.go", "trustConfig", trust},
-		{"trust.go", "joinConfig", join},
+	all := structs(t)
+	for typeName, example := range map[string]map[string]json.RawMessage{
+		"roomd.config": room, "roomd.directoryEntry": rooms[0], "roomd.trustConfig": trust, "roomd.joinConfig": join,
 	} {
 		var got []string
-		for name := range c.got {
+		for name := range example {
 			got = append(got, name)
 		}
 		slices.Sort(got)
-		if want := members(t, roomd+c.file, c.typeName); !slices.Equal(got, want) {
-			t.Errorf("%s: the example has %v; roomd reads %v", c.typeName, got, want)
+		if want := members(t, all, typeName); !slices.Equal(got, want) {
+			t.Errorf("%s: the example has %v; roomd reads %v", typeName, got, want)
 		}
 	}
 	// Every path of the example is one that the page explains or the image has.

@@ -78,6 +78,12 @@ func TestSandbox(t *testing.T) {
 	if level > maxExposure {
 		t.Errorf("exposure of roomd: %.1f; want at most %.1f", level, maxExposure)
 	}
+	// What the sum forgives and a room does not.
+	for _, want := range []string{"CapabilityBoundingSet=", "AmbientCapabilities=", "NoNewPrivileges=yes", "ProtectSystem=strict", "DevicePolicy=closed"} {
+		if strings.Count(text, "\n"+want+"\n") != 1 || strings.Count(text, strings.SplitAfter(want, "=")[0]) != 1 {
+			t.Errorf("roomd.service does not say %q once", want)
+		}
+	}
 	bare := exposure("[Service]\nExecStart=/usr/bin/roomd\n")
 	if bare < 9 {
 		t.Errorf("exposure of a unit without a sandbox: %.1f; the tool judges nothing", bare)
