@@ -4,53 +4,34 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"incamera/secureboot/attest"
+	"incamera/cmd/internal/box"
 	"incamera/secureboot/enrol/client"
-	"incamera/secureboot/evidence"
-	"incamera/secureboot/provision"
-	"incamera/secureboot/seal"
 	"incamera/secureboot/tpm"
 )
 
 // A boxConfig is the members of roomd's configuration that are about the TPM.
 // The others are roomd's, which refuses those that nobody knows.
 type boxConfig struct {
-	Version  int    `json:"version"`
-	TPM      string `json:"tpm"`
-	Identity string `json:"identity"`
-	Trust    struct {
-		Policies  string `json:"policies"`
-		Root      string `json:"root"`
-		Store     string `json:"store"`
-		Serial    string `json:"serial"`
-		Firmware  string `json:"firmware_log"`
-		Phases    string `json:"phase_log"`
-		Board     string `json:"board"`
-		Software  string `json:"software"`
-		Version   string `json:"version"`
-		BootCount uint64 `json:"boot_count"`
-	} `json:"trust"`
+	Version  int        `json:"version"`
+	TPM      string     `json:"tpm"`
+	Identity string     `json:"identity"`
+	Trust    box.Config `json:"trust"`
 }
-
-// identityFile is where roomd looks.
-const identityFile = "enrolment.json"
 
 func (k *call) config() *string {
 	return k.String("config", "/etc/in-camera/room.json", "`file` that says which room this is")
 }
 
 func readConfig(path string) (*boxConfig, error) {
-	b, err := readUpTo(path, 256<<10)
+	b, err := box.ReadUpTo(path, 256<<10)
 	if err != nil {
 		return nil, err
 	}
@@ -61,47 +42,12 @@ func readConfig(path string) (*boxConfig, error) {
 	if c.Version != 1 || c.Identity == "" {
 		return nil, fmt.Errorf("configuration %s: no room of version 1", path)
 	}
-	for _, p := range []*string{&c.Identity, &c.Trust.Policies, &c.Trust.Root, &c.Trust.Store, &c.Trust.Firmware, &c.Trust.Phases} {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(filepath.Dir(path), *p)
-		}
+	dir := filepath.Dir(path)
+	c.Trust.Resolve(dir)
+	if !filepath.IsAbs(c.Identity) {
+		c.Identity = filepath.Join(dir, c.Identity)
 	}
 	return c, nil
-}
-
-// rootGeneration is that of the one root there is.
-const rootGeneration = 1
-
-func (c *boxConfig) root() (seal.RootKey, error) {
-	b, err := readUpTo(c.Trust.Root, 64<<10)
-	if err != nil {
-		return seal.RootKey{}, err
-	}
-	block, _ := pem.Decode(b)
-	if block == nil {
-		return seal.RootKey{}, fmt.Errorf("%s: no key in PEM", c.Trust.Root)
-	}
-	key, err := x509.ParsePKIXPublicKey(block.Bytes)
-	if err != nil {
-		return seal.RootKey{}, fmt.Errorf("%s: %w", c.Trust.Root, err)
-	}
-	public, ok := key.(*ecdsa.PublicKey)
-	if !ok {
-		return seal.RootKey{}, fmt.Errorf("%s: no elliptic-curve key", c.Trust.Root)
-	}
-	return seal.RootKey{Generation: rootGeneration, Key: public}, nil
-}
-
-func (c *boxConfig) policies(root seal.RootKey) (*seal.Policies, error) {
-	b, err := readUpTo(c.Trust.Policies, 256<<10)
-	if err != nil {
-		return nil, err
-	}
-	p, err := seal.ParsePolicies(b)
-	if err != nil {
-		return nil, err
-	}
-	return p, p.Verify(root)
 }
 
 // open opens the TPM that the configuration names: by name, never by fallback.
@@ -110,64 +56,6 @@ func (c *boxConfig) open(ctx context.Context) (*tpm.TPM, error) {
 		return nil, errors.New("the configuration says that this room has no TPM")
 	}
 	return tpm.Open(ctx, c.TPM)
-}
-
-// room is the provisioned box as a member of a site.
-func (c *boxConfig) room(t *tpm.TPM) (client.Room, error) {
-	root, err := c.root()
-	if err != nil {
-		return client.Room{}, err
-	}
-	policies, err := c.policies(root)
-	if err != nil {
-		return client.Room{}, err
-	}
-	store, err := seal.OpenStore(c.Trust.Store)
-	if err != nil {
-		return client.Room{}, err
-	}
-	defer func() { _ = store.Close() }() // only read from
-	keys, err := provision.Open(t, store, root.Generation)
-	if err != nil {
-		return client.Room{}, fmt.Errorf("not provisioned: %w", err)
-	}
-	if !keys.Complete {
-		return client.Room{}, errors.New("provisioning was cut short: roomctl provision goes on with it")
-	}
-	ldevID, _, err := store.Key(t, keys.SRK, provision.LDevID, policies)
-	if err != nil {
-		return client.Room{}, err
-	}
-	leaf, _, err := store.Key(t, keys.SRK, provision.Leaf, policies)
-	if err != nil {
-		return client.Room{}, err
-	}
-	r := client.Room{SRKName: keys.SRK.Name.Buffer, Identity: ldevID, Leaf: leaf, Serial: c.Trust.Serial, Soft: t.Soft()}
-	r.Attest = &attest.Room{
-		TPM: t, EK: keys.EK, AK: keys.AK, LDevID: ldevID, Board: c.Trust.Board, OEMBoot: true,
-		Debug: evidence.DebugDisabledPermanently, BootCount: c.Trust.BootCount, Name: c.Trust.Software, Version: c.Trust.Version,
-		Logs: func() (firmware, phases []byte, err error) {
-			if firmware, err = readUpTo(c.Trust.Firmware, 192<<10); err == nil {
-				phases, err = readUpTo(c.Trust.Phases, 192<<10)
-			}
-			return firmware, phases, err
-		},
-	}
-	for _, rule := range evidence.DefaultRules() {
-		r.Attest.PCRs = append(r.Attest.PCRs, rule.PCR)
-	}
-	index := tpm.IndexCertP256
-	if keys.EK.Handle == tpm.HandleEKP384 {
-		index = tpm.IndexCertP384
-	}
-	cert, err := tpm.EKCertificate(t, index)
-	switch {
-	case err == nil:
-		r.EKChain = [][]byte{cert}
-	case !errors.Is(err, tpm.ErrAbsent):
-		return client.Room{}, err
-	}
-	return r, nil
 }
 
 func setEnrol(k *call) func(context.Context) error {
@@ -185,7 +73,7 @@ func setEnrol(k *call) func(context.Context) error {
 		}
 		var ticket client.Ticket
 		if *voucher != "" {
-			if ticket.Voucher, err = readUpTo(*voucher, 4<<10); err != nil {
+			if ticket.Voucher, err = box.ReadUpTo(*voucher, 4<<10); err != nil {
 				return err
 			}
 		} else if line, err := k.in.ReadString('\n'); line != "" { // not an argument, which all on the box can read
@@ -198,11 +86,11 @@ func setEnrol(k *call) func(context.Context) error {
 			return err
 		}
 		defer func() { _ = t.Close() }() // nothing is under way
-		room, err := c.room(t)
+		b, err := box.Provisioned(t, &c.Trust)
 		if err != nil {
 			return err
 		}
-		m := &client.Member{Room: room, Path: filepath.Join(c.Identity, identityFile), Verifier: v.url, Key: pin}
+		m := &client.Member{Room: b.Room(&c.Trust), Path: filepath.Join(c.Identity, box.IdentityFile), Verifier: v.url, Key: pin}
 		id, err := m.Join(ctx, ticket)
 		for *wait && (errors.Is(err, client.ErrWaiting) || errors.Is(err, client.ErrUnavailable)) {
 			select {
@@ -226,7 +114,7 @@ func setIdentity(k *call) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		id, err := client.ReadIdentity(filepath.Join(c.Identity, identityFile))
+		id, err := client.ReadIdentity(filepath.Join(c.Identity, box.IdentityFile))
 		if err != nil {
 			return err
 		}

@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"incamera/cmd/internal/box"
 	"incamera/secureboot/attest"
 	"incamera/secureboot/enrol"
 	"incamera/secureboot/enrol/client"
@@ -140,15 +141,15 @@ func TestOperator(t *testing.T) {
 	if out := do(exitDone, "", "reference", "list"); !strings.Contains(out, "1.4.0") {
 		t.Errorf("reference list: %s", out)
 	}
-	box := enroltest.NewBox(t, tpmtest.Simulator(t), vendor, release)
+	made := enroltest.NewBox(t, tpmtest.Simulator(t), vendor, release)
 	var code enrol.CodeResponse
-	if err := json.Unmarshal([]byte(do(exitDone, "", "code", "-json", "-serial", box.Serial, "-room", "boardroom", "-name", "Boardroom")), &code); err != nil {
+	if err := json.Unmarshal([]byte(do(exitDone, "", "code", "-json", "-serial", made.Serial, "-room", "boardroom", "-name", "Boardroom")), &code); err != nil {
 		t.Fatal(err)
 	}
 	if code.VerifierKey != key {
 		t.Errorf("the code comes with key %s, the verifier has %s", code.VerifierKey, key)
 	}
-	device := box.Device(vendor)
+	device := made.Device(vendor)
 	do(exitDone, "", "approve-chip", fmt.Sprintf("%x", evidence.UEID(device.EKName)[1:]))
 	do(exitRefused, "", "approve", "boardroom") // nobody waits yet
 	v := &verifier{key: key}
@@ -156,7 +157,7 @@ func TestOperator(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &client.Member{Room: box.Room(), Path: filepath.Join(dir, identityFile), Verifier: url, Key: pin}
+	m := &client.Member{Room: made.Room(), Path: filepath.Join(dir, box.IdentityFile), Verifier: url, Key: pin}
 	_, err = m.Join(t.Context(), client.Ticket{Code: code.Code})
 	if status(err) != exitWaiting {
 		t.Fatalf("Join = %v", err)
@@ -173,7 +174,7 @@ func TestOperator(t *testing.T) {
 		t.Errorf("identity: %d: %s", got, out)
 	}
 
-	room := httptest.NewTLSServer(attest.Handler(box.Attest, box.Leaf, slog.New(slog.DiscardHandler)))
+	room := httptest.NewTLSServer(attest.Handler(made.Attest, made.Leaf, slog.New(slog.DiscardHandler)))
 	defer room.Close()
 	out := do(exitDone, "", "verify", "boardroom", "-room", room.URL)
 	for _, want := range []string{`"1.4.0"`, "released  yes", "since ", "warning", "hw_unrooted"} {
@@ -199,9 +200,9 @@ func TestOperator(t *testing.T) {
 	}
 
 	// The box starts something that nobody released, and says that it had not.
-	box.Restart(vendor.Release("1.4.0-evil", 7))
-	box.Attest.Version = "1.4.0"
-	evil := httptest.NewTLSServer(attest.Handler(box.Attest, nil, slog.New(slog.DiscardHandler)))
+	made.Restart(vendor.Release("1.4.0-evil", 7))
+	made.Attest.Version = "1.4.0"
+	evil := httptest.NewTLSServer(attest.Handler(made.Attest, nil, slog.New(slog.DiscardHandler)))
 	defer evil.Close()
 	out = do(exitVerdict, "", "verify", "boardroom", "-room", evil.URL)
 	for _, want := range []string{"released  no", "contraindicated", "refval_mismatch", "event "} {

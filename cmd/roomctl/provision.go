@@ -32,11 +32,7 @@ func setProvision(k *call) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		root, err := c.root()
-		if err != nil {
-			return err
-		}
-		policies, err := c.policies(root)
+		policies, root, err := c.Trust.Release()
 		if err != nil {
 			return err
 		}

@@ -7,11 +7,11 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
 
+	"incamera/cmd/internal/box"
 	"incamera/secureboot/enrol"
 	"incamera/secureboot/enrol/client"
 	"incamera/secureboot/evidence"
@@ -51,7 +51,7 @@ func (v *verifier) open() (*client.Client, error) {
 		options = append(options, client.WithKey(pin))
 	}
 	if v.token != "" {
-		b, err := readUpTo(v.token, 1<<10)
+		b, err := box.ReadUpTo(v.token, 1<<10)
 		if err != nil {
 			return nil, err
 		}
@@ -157,14 +157,14 @@ func setReferenceAdd(k *call) func(context.Context) error {
 	return func(ctx context.Context) error {
 		var d enrol.ReferenceDocument
 		var err error
-		if d.Document, err = readUpTo(*document, evidence.MaxReferences); err != nil {
+		if d.Document, err = box.ReadUpTo(*document, evidence.MaxReferences); err != nil {
 			return err
 		}
-		if d.Proof, err = readUpTo(*proof, evidence.MaxProof); err != nil {
+		if d.Proof, err = box.ReadUpTo(*proof, evidence.MaxProof); err != nil {
 			return err
 		}
 		if *consistency != "" {
-			b, err := readUpTo(*consistency, 64*32)
+			b, err := box.ReadUpTo(*consistency, 64*32)
 			if err != nil {
 				return err
 			}
@@ -209,17 +209,4 @@ func setReferenceList(k *call) func(context.Context) error {
 		}
 		return k.print(list, "%s", b.String())
 	}
-}
-
-func readUpTo(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("%s: larger than %d bytes", path, limit)
-	}
-	return b, err
 }

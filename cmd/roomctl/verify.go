@@ -24,7 +24,7 @@ type verdict struct {
 	Since     time.Time        `json:"since,omitzero"` // staff only
 	Status    string           `json:"status"`
 	Reasons   []string         `json:"reasons"`
-	ShortCode string           `json:"short_code"` // compare with the room's panel
+	ShortCode string           `json:"short_code"` // the same wherever this verdict is shown
 	Result    *evidence.Result `json:"result"`
 
 	Nonce    []byte `json:"nonce"`
@@ -100,7 +100,7 @@ func (d *verdict) text() string {
 	if e := d.Result.Offender(); e != nil {
 		fmt.Fprintf(&b, "event     PCR %d, number %d: %q\n", e.PCR, e.Number, e.Name)
 	}
-	fmt.Fprintf(&b, "code      %s; the room's panel shows the same digits\n", d.ShortCode)
+	fmt.Fprintf(&b, "code      %s, for comparing two screens that show this verdict\n", d.ShortCode)
 	return b.String()
 }
 

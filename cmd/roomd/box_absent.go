@@ -12,6 +12,6 @@ import (
 )
 
 // simulateBox is not in this build: see box_sim.go.
-func simulateBox(context.Context, config, string, *slog.Logger) (*box, error) {
+func simulateBox(context.Context, config, string, *slog.Logger) (*roomBox, error) {
 	return nil, tpm.ErrNotBuilt
 }

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"incamera/cmd/internal/box"
 	"incamera/secureboot/measure/simboot"
 	"incamera/secureboot/provision"
 	"incamera/secureboot/seal"
@@ -28,7 +29,7 @@ import (
 //	                          starts the second: software that was exchanged later
 //
 // Nothing is started: what would be measured is measured.
-func simulateBox(ctx context.Context, c config, arg string, log *slog.Logger) (*box, error) {
+func simulateBox(ctx context.Context, c config, arg string, log *slog.Logger) (*roomBox, error) {
 	folders := strings.Split(arg, ",")
 	if len(folders) > 2 || folders[0] == "" {
 		return nil, fmt.Errorf("tpm: %q: sim:FOLDER or sim:FOLDER,FOLDER", c.TPM)
@@ -49,12 +50,12 @@ func simulateBox(ctx context.Context, c config, arg string, log *slog.Logger) (*
 		return nil, errors.Join(err, t.Close())
 	}
 	if len(folders) == 2 {
-		b.reenrolled = func(context.Context) error {
+		b.exchange = func() error {
 			if err := t.PowerCycle(); err != nil {
 				return err
 			}
 			log.Warn("the box has started other software", "folder", folders[1])
-			return b.start(folders[1], nil)
+			return start(b.Box, folders[1], nil)
 		}
 	}
 	return b, nil
@@ -65,16 +66,16 @@ const maxImage = 64 << 20
 // words are the phases of a start after the first.
 var words = []string{"leave-initrd", "sysinit", "ready"}
 
-func startBox(ctx context.Context, t *tpm.TPM, c *trustConfig, folder string, log *slog.Logger) (*box, error) {
-	policies, root, err := readRelease(c)
+func startBox(ctx context.Context, t *tpm.TPM, c *trustConfig, folder string, log *slog.Logger) (*roomBox, error) {
+	policies, root, err := c.Release()
 	if err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(c.Store, 0o700); err != nil {
 		return nil, err
 	}
-	first := &box{tpm: t}
-	err = first.start(folder, func() error {
+	first := &box.Box{TPM: t}
+	err = start(first, folder, func() error {
 		store, err := seal.OpenStore(c.Store)
 		if err != nil {
 			return err
@@ -89,25 +90,25 @@ func startBox(ctx context.Context, t *tpm.TPM, c *trustConfig, folder string, lo
 	if err != nil {
 		return nil, err
 	}
-	b, err := provisioned(t, c)
+	b, err := box.Provisioned(t, &c.Config)
 	if err != nil {
 		return nil, err
 	}
-	b.logs, b.boots = first.logs, first.boots
-	return b, nil
+	b.Logs, b.BootCount = first.Logs, first.BootCount
+	return &roomBox{Box: b}, nil
 }
 
 // start measures a release, and calls early in its phase enter-initrd.
-func (b *box) start(folder string, early func() error) error {
-	loader, err := readUpTo(filepath.Join(folder, "loader.efi"), maxImage)
+func start(b *box.Box, folder string, early func() error) error {
+	loader, err := box.ReadUpTo(filepath.Join(folder, "loader.efi"), maxImage)
 	if err != nil {
 		return err
 	}
-	uki, err := readUpTo(filepath.Join(folder, "uki.efi"), maxImage)
+	uki, err := box.ReadUpTo(filepath.Join(folder, "uki.efi"), maxImage)
 	if err != nil {
 		return err
 	}
-	m, err := simboot.Start(b.tpm, simboot.Typical(loader, uki))
+	m, err := simboot.Start(b.TPM, simboot.Typical(loader, uki))
 	if err != nil {
 		return err
 	}
@@ -127,8 +128,8 @@ func (b *box) start(folder string, early func() error) error {
 			return err
 		}
 	}
-	b.boots++
-	b.logs = func() (firmware, phases []byte, err error) {
+	b.BootCount++
+	b.Logs = func() (firmware, phases []byte, err error) {
 		firmware, phases = m.Logs()
 		return firmware, phases, nil
 	}

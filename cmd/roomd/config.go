@@ -71,12 +71,11 @@ func readConfig(path string) (config, error) {
 		return config{}, fmt.Errorf("configuration %s: %w", path, err)
 	}
 	dir := filepath.Dir(path)
-	paths := []*string{&c.Identity, &c.State}
-	if t := c.Trust; t != nil {
-		paths = append(paths, &t.Policies, &t.Root, &t.Store, &t.Firmware, &t.Phases)
+	if c.Trust != nil {
+		c.Trust.Resolve(dir)
 	}
-	for _, p := range paths {
-		if *p != "" && !filepath.IsAbs(*p) {
+	for _, p := range []*string{&c.Identity, &c.State} {
+		if !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
 	}

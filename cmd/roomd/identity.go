@@ -20,7 +20,7 @@ import (
 // The key that signs in meetings and the key of the room's connections are
 // different ones, so that no protocol's signature can pass for the other's.
 //
-// Both are files here. A room with a TPM has them there: see [box.identity].
+// Both are files here. A room with a TPM has them there: see [roomBox.identity].
 type identity struct {
 	site  *x509.CertPool
 	chain [][]byte      // of the meeting's leaf, its own certificate first, DER

@@ -33,7 +33,7 @@ const (
 // A standing is a room's place in its site: what it proves, what it judges
 // others by, and what keeps both fresh.
 type standing struct {
-	box    *box
+	box    *roomBox
 	member *client.Member
 	id     *client.Identity
 	judge  *appraiser
@@ -48,37 +48,37 @@ func newStanding(ctx context.Context, c config, log *slog.Logger) (*standing, er
 		return nil, fmt.Errorf("trust: %w", err)
 	}
 	id, member, err := b.enrolled(ctx, c, log)
-	if err == nil && b.reenrolled != nil {
-		if err = b.reenrolled(ctx); err == nil {
+	if err == nil && b.exchange != nil {
+		if err = b.exchange(); err == nil {
 			member = b.member(c, member.Key, member.Verifier)
 		}
 	}
 	if err != nil {
-		return nil, errors.Join(err, b.tpm.Close())
+		return nil, errors.Join(err, b.TPM.Close())
 	}
 	id = current(ctx, member, id, c.Trust.Version, log)
 	key, err := x509.ParsePKIXPublicKey(id.ResultKey)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("trust: result key: %w", err), b.tpm.Close())
+		return nil, errors.Join(fmt.Errorf("trust: result key: %w", err), b.TPM.Close())
 	}
 	return &standing{box: b, member: member, id: id, judge: &appraiser{resultKey: key}, log: log}, nil
 }
 
 // close gives the TPM back.
-func (s *standing) close() { _ = s.box.tpm.Close() } // nothing is written there
+func (s *standing) close() { _ = s.box.TPM.Close() } // nothing is written there
 
 // attestation is what the room brings to meetings.
 func (s *standing) attestation(mode string) e2ee.Attestation {
 	return e2ee.Attestation{
-		Attestor: attestor{s.member.Room.Attest, s.box.leaf}, Appraiser: s.judge, Mode: modes[mode],
+		Attestor: attestor{s.member.Room.Attest, s.box.Leaf}, Appraiser: s.judge, Mode: modes[mode],
 	}
 }
 
 // parts are those of the daemon that belong to the room's place in the site.
 func (s *standing) parts(c config, engine *call.Engine) []supervise.Part {
 	serve := func(ctx context.Context, ln net.Listener) error {
-		return serveHTTPS(ctx, ln, tls.Certificate{Certificate: s.id.TLS, PrivateKey: s.box.ldevID},
-			attest.Handler(s.member.Room.Attest, s.box.leaf, s.log.With("part", "attestation")))
+		return serveHTTPS(ctx, ln, tls.Certificate{Certificate: s.id.TLS, PrivateKey: s.box.LDevID},
+			attest.Handler(s.member.Room.Attest, s.box.Leaf, s.log.With("part", "attestation")))
 	}
 	return []supervise.Part{
 		listening("attestation", c.Trust.Address, serve),

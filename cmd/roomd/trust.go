@@ -17,12 +17,11 @@ import (
 	"strings"
 	"time"
 
+	"incamera/cmd/internal/box"
 	"incamera/media/e2ee"
 	"incamera/secureboot/attest"
 	"incamera/secureboot/enrol/client"
 	"incamera/secureboot/evidence"
-	"incamera/secureboot/seal"
-	"incamera/secureboot/tpm"
 )
 
 // A trustConfig is what a room with a TPM must know. Paths are relative to the
@@ -34,19 +33,7 @@ type trustConfig struct {
 	// which lets every room of the site in and shows it as it is.
 	Mode string `json:"mode"`
 
-	Policies string `json:"policies"` // policies.cbor of the running release
-	Root     string `json:"root"`     // public half of the release's root key, PEM
-	Store    string `json:"store"`    // folder of the blobs that only this TPM opens
-	Serial   string `json:"serial"`   // of the box, as on its label
-
-	// Firmware and Phases are the logs of the measured boot.
-	Firmware string `json:"firmware_log"`
-	Phases   string `json:"phase_log"`
-
-	Board     string `json:"board"` // as the reference values name it
-	Software  string `json:"software"`
-	Version   string `json:"version"`
-	BootCount uint64 `json:"boot_count"`
+	box.Config
 
 	// Join has the room enrol itself where it has no identity yet.
 	Join *joinConfig `json:"join,omitempty"`
@@ -90,49 +77,25 @@ type joinConfig struct {
 
 var modes = map[string]e2ee.Mode{"attested-only": e2ee.AttestedOnly, "flagged": e2ee.Flagged}
 
-// A box is a provisioned TPM in a system that has started.
-type box struct {
-	tpm        *tpm.TPM
-	ek, ak     tpm.Key
-	srk        tpm.Key
-	ldevID     *seal.SigningKey
-	leaf       *seal.SigningKey
-	ekChain    [][]byte
-	logs       func() (firmware, phases []byte, err error)
-	boots      uint64
-	reenrolled func(ctx context.Context) error // what a simulated box does once it is enrolled; nil for others
+// A roomBox is the box that this room is in.
+type roomBox struct {
+	*box.Box
+	// exchange has a simulated box start other software once it is enrolled;
+	// nil for all others.
+	exchange func() error
 }
 
 // member is the box as the site's verifier knows it.
-func (b *box) member(c config, pin [32]byte, verifier string) *client.Member {
-	t := c.Trust
+func (b *roomBox) member(c config, pin [32]byte, verifier string) *client.Member {
 	return &client.Member{
-		Room: client.Room{
-			Attest: b.attestRoom(t), SRKName: b.srk.Name.Buffer, Identity: b.ldevID, Leaf: b.leaf,
-			Serial: t.Serial, EKChain: b.ekChain, Soft: b.tpm.Soft(),
-		},
-		Path: filepath.Join(c.Identity, identityFile), Verifier: verifier, Key: pin,
+		Room: b.Room(&c.Trust.Config), Path: filepath.Join(c.Identity, box.IdentityFile), Verifier: verifier, Key: pin,
 	}
-}
-
-// identityFile is what a room with a TPM keeps of its enrolment.
-const identityFile = "enrolment.json"
-
-func (b *box) attestRoom(t *trustConfig) *attest.Room {
-	r := &attest.Room{
-		TPM: b.tpm, EK: b.ek, AK: b.ak, LDevID: b.ldevID, Board: t.Board, OEMBoot: true,
-		Debug: evidence.DebugDisabledPermanently, BootCount: b.boots, Name: t.Software, Version: t.Version, Logs: b.logs,
-	}
-	for _, rule := range evidence.DefaultRules() {
-		r.PCRs = append(r.PCRs, rule.PCR)
-	}
-	return r
 }
 
 // enrolled returns the room's identity, enrolling it first if it has a ticket
 // and none yet. It waits as long as staff take to admit the room.
-func (b *box) enrolled(ctx context.Context, c config, log *slog.Logger) (*client.Identity, *client.Member, error) {
-	path := filepath.Join(c.Identity, identityFile)
+func (b *roomBox) enrolled(ctx context.Context, c config, log *slog.Logger) (*client.Identity, *client.Member, error) {
+	path := filepath.Join(c.Identity, box.IdentityFile)
 	id, err := client.ReadIdentity(path)
 	if errors.Is(err, client.ErrNotEnrolled) {
 		return b.join(ctx, c, log)
@@ -149,7 +112,7 @@ func (b *box) enrolled(ctx context.Context, c config, log *slog.Logger) (*client
 // admissionStep is how often a room asks whether staff have admitted it.
 const admissionStep = 500 * time.Millisecond
 
-func (b *box) join(ctx context.Context, c config, log *slog.Logger) (*client.Identity, *client.Member, error) {
+func (b *roomBox) join(ctx context.Context, c config, log *slog.Logger) (*client.Identity, *client.Member, error) {
 	j := c.Trust.Join
 	if j == nil {
 		return nil, nil, fmt.Errorf("%w: enrol it with roomctl enrol, or give it a ticket as trust.join", client.ErrNotEnrolled)
@@ -170,7 +133,7 @@ func (b *box) join(ctx context.Context, c config, log *slog.Logger) (*client.Ide
 			return id, m, nil
 		case errors.Is(err, client.ErrWaiting), errors.Is(err, client.ErrUnavailable), unlisted(err):
 			if !told {
-				log.Info("waits for the site to admit the room", "verifier", j.Verifier, "ek", b.chip(), "err", err)
+				log.Info("waits for the site to admit the room", "verifier", j.Verifier, "ek", b.Chip(), "err", err)
 			}
 		default:
 			return nil, nil, fmt.Errorf("enrolment: %w%s", err, reasons(ctx, m, err))
@@ -222,12 +185,6 @@ func unlisted(err error) bool {
 	return ok && p.Code == string(evidence.EKUntrusted)
 }
 
-// chip is the hash by which staff list the box's endorsement key.
-func (b *box) chip() string {
-	sum := sha256.Sum256(b.ek.Name.Buffer)
-	return hex.EncodeToString(sum[:])
-}
-
 // renewFor bounds the first renewal: a verifier that is out of reach must not
 // keep a room from meeting.
 const renewFor = 5 * time.Second
@@ -269,7 +226,7 @@ func resultIn(der, resultKey []byte) (*evidence.Result, error) {
 }
 
 // identity is the room's identity where its keys are in the TPM.
-func (b *box) identity(id *client.Identity) (*identity, error) {
+func (b *roomBox) identity(id *client.Identity) (*identity, error) {
 	root, err := x509.ParseCertificate(id.Root)
 	if err != nil {
 		return nil, fmt.Errorf("identity: root: %w", err)
@@ -277,8 +234,8 @@ func (b *box) identity(id *client.Identity) (*identity, error) {
 	pool := x509.NewCertPool()
 	pool.AddCert(root)
 	return &identity{
-		site: pool, chain: id.MLS, key: b.leaf,
-		tls: tls.Certificate{Certificate: id.TLS, PrivateKey: b.ldevID},
+		site: pool, chain: id.MLS, key: b.Leaf,
+		tls: tls.Certificate{Certificate: id.TLS, PrivateKey: b.LDevID},
 	}, nil
 }
 
