@@ -57,7 +57,7 @@ func (k *Keyring) Install(keys EpochKeys) error {
 		evicted = append(evicted, next.takeOldest())
 	}
 	if slices.Contains(evicted, next.send) && next.send != nil {
-		next.send = next.oldest()
+		next.send = next.oldest(next.floor) // those below it have no send keys any more
 	}
 	k.replace(&next, evicted...)
 	return nil
@@ -231,10 +231,11 @@ func (s *state) overfull() bool {
 	return n > maxEpochs
 }
 
-func (s *state) oldest() *epoch {
+// oldest returns the oldest epoch from a number on.
+func (s *state) oldest(from uint64) *epoch {
 	var oldest *epoch
 	for _, e := range s.epochs {
-		if e != nil && (oldest == nil || e.number < oldest.number) {
+		if e != nil && e.number >= from && (oldest == nil || e.number < oldest.number) {
 			oldest = e
 		}
 	}
@@ -242,7 +243,7 @@ func (s *state) oldest() *epoch {
 }
 
 func (s *state) takeOldest() *epoch {
-	e := s.oldest()
+	e := s.oldest(0)
 	s.epochs[e.number&(1<<epochBits-1)] = nil
 	return e
 }

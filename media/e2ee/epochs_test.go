@@ -274,6 +274,28 @@ func TestHoldWaits(t *testing.T) {
 	wg.Wait()
 }
 
+// TestEvictedSender evicts the epoch to send with by one that has its low bits,
+// while an older one is still held: sending moves on, never back.
+func TestEvictedSender(t *testing.T) {
+	k := ring(t, keysOf(3, 0))
+	for _, n := range []uint64{5, 21} {
+		if n == 21 {
+			if err := k.SendWith(5); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := k.Install(keysOf(n, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, ok := k.Sending(); got != 21 || !ok {
+		t.Errorf("sends with %d, %v; want 21", got, ok)
+	}
+	if _, err := k.Seal(nil, encoded(frame.Camera, "frame")); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestKeyringModel runs random changes against a plain model of what may be
 // sealed and opened.
 func TestKeyringModel(t *testing.T) {
@@ -305,7 +327,7 @@ func TestKeyringModel(t *testing.T) {
 				held = held[1:]
 			}
 			if sending >= 0 && !slices.Contains(held, uint64(sending)) {
-				sending = int64(held[0])
+				sending = int64(held[slices.IndexFunc(held, func(e uint64) bool { return e >= floor })])
 			}
 		case 1:
 			ok := slices.Contains(held, n) && n >= floor
@@ -327,11 +349,11 @@ func TestKeyringModel(t *testing.T) {
 				dropped[n] = true
 			}
 		case 4:
-			r := Reason(1 << rng.IntN(3))
+			r := Reason(1 << rng.IntN(5))
 			k.Hold(r)
 			reason |= r
 		case 5, 6:
-			r := Reason(rng.IntN(8))
+			r := Reason(rng.IntN(32))
 			k.Release(r)
 			reason &^= r
 		}
