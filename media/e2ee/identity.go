@@ -98,7 +98,7 @@ func (a authenticator) Authenticate(c mls.Credential, _ []byte) error {
 
 // verify checks the whole chain as it was at an instant.
 func (a authenticator) verify(c mls.Credential, at time.Time) error {
-	_, cert, err := identify(c)
+	id, cert, err := identify(c)
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (a authenticator) verify(c mls.Credential, at time.Time) error {
 		}
 		intermediates.AddCert(ca)
 	}
-	_, err = cert.Verify(x509.VerifyOptions{
+	chains, err := cert.Verify(x509.VerifyOptions{
 		Roots:         a.sites,
 		Intermediates: intermediates,
 		CurrentTime:   at,
@@ -123,5 +123,12 @@ func (a authenticator) verify(c mls.Credential, at time.Time) error {
 		// What x509 says quotes names of the certificate.
 		return fmt.Errorf("%w: no chain to the CA of a known site", ErrIdentity)
 	}
-	return nil
+	// Name constraints do not cover organisations: a known site must not speak
+	// for another one.
+	for _, chain := range chains {
+		if root := chain[len(chain)-1].Subject.Organization; len(root) == 1 && root[0] == id.site {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: site is not that of its CA", ErrIdentity)
 }

@@ -518,3 +518,14 @@ func TestSealInClear(t *testing.T) {
 		}
 	}
 }
+
+// TestSiteIsOfItsCA: the CA of a known site vouches for no room of another one.
+func TestSiteIsOfItsCA(t *testing.T) {
+	paris := newSite(t, "Paris")
+	template := paris.template("Vauban")
+	template.Subject.Organization = []string{"London"}
+	c := paris.config(t, template, newKey(t))
+	if got, err := e2ee.ParseCandidate(c, bundle(t, raw(t, c, e2ee.DefaultSuite)).Message()); !errors.Is(err, e2ee.ErrIdentity) {
+		t.Errorf("a room of Paris that says it is of London: %+v, %v", got, err)
+	}
+}
