@@ -33,7 +33,7 @@ help: ## Show the targets
 # takes no time and asks for nothing.
 DEBS := build-essential pkg-config ca-certificates libvpx-dev libyuv-dev libasound2-dev \
         libwebrtc-audio-processing-dev node-preact node-typescript chromium \
-        libssl-dev swtpm swtpm-tools tpm2-tools systemd binutils-aarch64-linux-gnu sbsigntool
+        libssl-dev swtpm swtpm-tools tpm2-tools systemd binutils-aarch64-linux-gnu sbsigntool openssl postgresql
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 INSTALL = dpkg-query -W -f '$${Status}\n' $(1) 2>/dev/null | awk '/ok installed/{n++} END{exit n!=$(words $(1))}' || \
           { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -qy --no-install-recommends $(1); }
@@ -137,3 +137,5 @@ $(CURDIR)/out/sysroot/.complete: Makefile
 	APT_CONFIG=$(CURDIR)/out/apt/apt.conf apt-get install -qy --download-only $(TARGETDEBS)
 	@for deb in out/apt/cache/archives/*.deb; do dpkg -x "$$deb" out/sysroot; done
 	@rm -rf out/apt && touch $@
+
+include buildroot/image.mk
