@@ -39,11 +39,19 @@ func read(path string, limit int64) ([]byte, error) {
 
 // write puts a file in place, whole or not at all.
 func write(path string, b []byte) error {
+	return place(path, func(f *os.File) error {
+		_, err := f.Write(b)
+		return err
+	})
+}
+
+// place is write for what fill writes.
+func place(path string, fill func(f *os.File) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".mkbundle-*")
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(b)
+	err = fill(f)
 	if err == nil {
 		err = f.Chmod(0o644)
 	}

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Mkbundle makes what a release needs besides its programs: unified kernel
-// images, the policies by which a room's TPM opens its keys for them, and the
-// reference values that rooms are compared with. It needs no TPM.
+// images, the policies by which a room's TPM opens its keys for them, the
+// software bill of materials, the reference values that rooms are compared with,
+// and the bundle that rooms update from. It needs no TPM.
 //
 // Its exit status is 0 if all was done, 1 if an input was refused or a file
 // could not be read or written, 2 if it was called wrongly. Each output is
@@ -62,7 +63,9 @@ func commands() []command {
 		{"measure", "say what an image will measure", setMeasure},
 		{"delegate", "sign, with the root key, what a policy key may do", setDelegate},
 		{"policies", "sign, with a policy key, what an image may open", setPolicies},
+		{"sbom", "write the software bill of materials", setSBOM},
 		{"reference", "write, sign and log the reference values of an image", setReference},
+		{"bundle", "sign and write the bundle that rooms update from", setBundle},
 	}
 }
 

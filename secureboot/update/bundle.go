@@ -114,6 +114,20 @@ func (p *partReader) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// readUKI reads the last part, whose size the manifest's check bounds.
+func readUKI(bundle io.Reader, p Part) ([]byte, error) {
+	uki, err := io.ReadAll(newPartReader(bundle, p))
+	if err != nil {
+		return nil, err
+	}
+	if n, err := io.ReadFull(bundle, make([]byte, 1)); n != 0 {
+		return nil, refuse(Malformed, "the bundle goes on behind its last part")
+	} else if err != io.EOF {
+		return nil, cutShort(err)
+	}
+	return uki, nil
+}
+
 // interrupted ends a read once ctx is done. A read that waits already is ended
 // by who owns the source.
 type interrupted struct {

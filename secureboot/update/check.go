@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -48,17 +49,11 @@ func (u *Updater) accept(ctx context.Context, m *Manifest, older bool) (*candida
 	if m.Rollback < floor {
 		return nil, refuse(BelowFloor, "%s has number %d; the floor is %d", m.Version, m.Rollback, floor)
 	}
-	c := &candidate{Manifest: m}
-	if c.references, err = evidence.ParseReferences(m.References, u.c.Trust.BundleKey); err != nil {
-		return nil, &Error{reasonOf(err), err}
-	}
-	if r := c.references; r.Board != m.Board || r.Version != m.Version || r.Rollback != m.Rollback || r.VerityRoot != m.VerityRoot {
-		return nil, refuse(Malformed, "the reference values are those of %s %s", r.Board, r.Version)
-	}
-	if c.seen, err = u.logged(m); err != nil {
+	c, now, err := trusted(m, u.c.Trust)
+	if err != nil {
 		return nil, err
 	}
-	if err := c.opens(u.c.Trust.Root); err != nil {
+	if c.seen, err = u.grown(now, m.History); err != nil {
 		return nil, err
 	}
 	if m.Version == u.c.Running.Version {
@@ -92,28 +87,48 @@ func reasonOf(err error) Reason {
 	}
 }
 
-// logged checks that the reference values are in the log, and that the log
-// contains, or is contained in, the one that this room saw last.
-func (u *Updater) logged(m *Manifest) (seenState, error) {
+// trusted checks what does not depend on the state of a room. It returns the
+// checkpoint of the log as well.
+func trusted(m *Manifest, t Trust) (*candidate, evidence.Checkpoint, error) {
+	var now evidence.Checkpoint
+	r, err := evidence.ParseReferences(m.References, t.BundleKey)
+	if err != nil {
+		return nil, now, &Error{reasonOf(err), err}
+	}
+	if r.Board != m.Board || r.Version != m.Version || r.Rollback != m.Rollback || r.VerityRoot != m.VerityRoot {
+		return nil, now, refuse(Malformed, "the reference values are those of %s %s", r.Board, r.Version)
+	}
 	proof, err := evidence.ParseProof(m.LogProof)
 	if err != nil {
-		return seenState{}, &Error{reasonOf(err), err}
+		return nil, now, &Error{reasonOf(err), err}
 	}
-	now, err := proof.Verify(m.References, u.c.Trust.Log...)
+	if now, err = proof.Verify(m.References, t.Log...); err != nil {
+		return nil, now, &Error{Unlogged, err}
+	}
+	log, err := evidence.ParseLog(m.History)
 	if err != nil {
-		return seenState{}, &Error{Unlogged, err}
+		return nil, now, &Error{Unlogged, err}
 	}
+	if again, err := log.Checkpoint(now.Origin); err != nil || again != now {
+		return nil, now, refuse(Unlogged, "the log in the bundle is not that of its checkpoint")
+	}
+	c := &candidate{Manifest: m, references: r}
+	return c, now, c.opens(t.Root)
+}
+
+// grown checks that the log contains, or is contained in, the one that this room
+// saw last, and returns the longer.
+func (u *Updater) grown(now evidence.Checkpoint, history []byte) (seenState, error) {
 	last := u.r.Seen
-	seen := seenState{now.Origin, now.Size, evidence.Digest(now.Root), m.History}
-	before := evidence.Checkpoint{Origin: last.Origin, Size: last.Size, Root: [32]byte(last.Root)}
-	after, history := now, m.History
-	switch {
-	case last.Size == 0:
+	seen := seenState{now.Origin, now.Size, evidence.Digest(now.Root), history}
+	if last.Size == 0 {
 		return seen, nil
-	case now.Size < last.Size: // an older bundle
-		before, after, history, seen = now, before, last.History, last
 	}
-	log, err := evidence.ParseLog(history)
+	before, after := evidence.Checkpoint{Origin: last.Origin, Size: last.Size, Root: [32]byte(last.Root)}, now
+	if now.Size < last.Size { // an older bundle
+		before, after, seen = now, before, last
+	}
+	log, err := evidence.ParseLog(seen.History)
 	if err != nil {
 		return seenState{}, &Error{Unlogged, err}
 	}
@@ -125,6 +140,30 @@ func (u *Updater) logged(m *Manifest) (seenState, error) {
 		return seenState{}, &Error{Unlogged, fmt.Errorf("the log of this bundle is not the one seen before: %w", err)}
 	}
 	return seen, nil
+}
+
+// Inspect reads a bundle to its end and checks all that does not depend on the
+// state of a room, as a build does before it ships one. Nothing is written.
+func Inspect(bundle io.Reader, t Trust) (*Manifest, error) {
+	m, err := readManifest(bundle, t.BundleKey)
+	if err != nil {
+		return nil, err
+	}
+	if m.Board != t.Board {
+		return nil, refuse(WrongBoard, "for %s, not for %s", m.Board, t.Board)
+	}
+	c, _, err := trusted(m, t)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.Copy(io.Discard, newPartReader(bundle, m.System)); err != nil {
+		return nil, err
+	}
+	uki, err := readUKI(bundle, m.UKI)
+	if err != nil {
+		return nil, err
+	}
+	return m, c.image(uki, t.DB)
 }
 
 // opens checks that the policies let this image open what this room has: signed

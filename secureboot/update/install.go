@@ -133,14 +133,9 @@ func (u *Updater) stage(ctx context.Context, c *candidate, bundle io.Reader, pro
 	if err := u.writeSystem(ctx, c.System, bundle, func(n int64) { progress(n, total) }); err != nil {
 		return err
 	}
-	uki, err := io.ReadAll(newPartReader(bundle, c.UKI)) // bounded by the manifest's check
+	uki, err := readUKI(bundle, c.UKI)
 	if err != nil {
 		return err
-	}
-	if n, err := io.ReadFull(bundle, make([]byte, 1)); n != 0 {
-		return refuse(Malformed, "the bundle goes on behind its last part")
-	} else if err != io.EOF {
-		return cutShort(err)
 	}
 	if err := c.image(uki, u.c.Trust.DB); err != nil {
 		return err
