@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+// Package e2e boots the image under test, and judges it from outside.
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"incamera/buildroot/e2e/harness"
+)
+
+// bootFor bounds one boot: emulated, on a busy computer.
+const bootFor = 3 * time.Minute
+
+// A box is a machine under test.
+type box struct {
+	*harness.Machine
+
+	image string // folder of what post-image.sh made
+	keys  string
+}
+
+func newBox(t *testing.T) *box {
+	t.Helper()
+	image, keys := os.Getenv("E2E_IMAGE"), os.Getenv("E2E_KEYS")
+	if image == "" || keys == "" {
+		t.Fatal("run by make e2e, which builds the image and says where it is")
+	}
+	m, err := harness.New(t.Context(), t.TempDir(), filepath.Join(image, "disk.img"), keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &box{m, image, keys}
+}
+
+// A boot is a box that is on.
+type boot struct {
+	*harness.Run
+
+	ctx context.Context //nolint:containedctx // one boot
+}
+
+// boot switches the box on; it goes off with the test, or with off.
+func (b *box) boot(t *testing.T, name string) *boot {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), bootFor)
+	r, err := b.Boot(ctx, name)
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		r.Stop()
+		cancel()
+		if t.Failed() {
+			log, err := os.ReadFile(filepath.Join(b.Dir, name+".log"))
+			t.Logf("console of boot %q (%v):\n%s", name, err, log)
+		}
+	})
+	return &boot{r, ctx}
+}
+
+// stopped is what no boot may say that is to go well.
+var stopped = []string{"in-camera: stopped", "Kernel panic", "RECOVERY:", "Access Denied"}
+
+// expect waits for ok, and fails the test at once where the boot goes wrong.
+func (r *boot) expect(t *testing.T, ok string, fail ...string) string {
+	t.Helper()
+	rest, err := r.Expect(r.ctx, ok, fail...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rest
+}
+
+// setUp plays the person who sets a new room up, and returns its recovery key.
+func (b *box) setUp(t *testing.T, r *boot) string {
+	t.Helper()
+	key := r.expect(t, "in-camera: RECOVERY KEY ", stopped...)
+	r.expect(t, "then type it here", stopped...)
+	if err := r.Type(key); err != nil {
+		t.Fatal(err)
+	}
+	r.expect(t, "in-camera: unlocked the data by the TPM", stopped...)
+	return key
+}
+
+// panel asks the room's panel for its status, as soon as it answers.
+func (r *boot) panel(t *testing.T) map[string]any {
+	t.Helper()
+	for {
+		status, err := r.status()
+		if err == nil {
+			return status
+		}
+		select {
+		case <-r.Off():
+			t.Fatalf("the box went off; before that the panel: %v", err)
+		case <-r.ctx.Done():
+			t.Fatalf("the panel did not answer in time: %v", err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+func (r *boot) status() (map[string]any, error) {
+	ctx, cancel := context.WithTimeout(r.ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.Panel+"/v1/status", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var status map[string]any
+	return status, json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 1<<20)).Decode(&status)
+}

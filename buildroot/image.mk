@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+
+# Targets of the firmware that runs in QEMU, for the Makefile of the repository.
+
+IMAGE      := $(CURDIR)/out/image
+KEYS       := $(CURDIR)/out/keys
+ROLLBACK   ?= 1
+BOARD      := qemu-arm64
+IMAGEDEBS  := sbsigntool mtools dosfstools genimage squashfs-tools cryptsetup-bin zstd systemd \
+              gcc-aarch64-linux-gnu g++-aarch64-linux-gnu
+BOOTDEBS   := qemu-system-arm qemu-efi-aarch64 ipxe-qemu swtpm swtpm-tools mtools
+KERNELS    ?= ../shared/kernel
+FRAGMENTS  := buildroot/board/common/linux/base.config buildroot/board/common/linux/hardening.config buildroot/board/$(BOARD)/linux.config
+
+# VERSION names files on a FAT file system, and goes into shell and JSON.
+IMAGE_VERSION = $(shell echo '$(VERSION)' | tr -c 'A-Za-z0-9.\n-' '-')
+
+.PHONY: kernel image image-lock image-parts e2e run-image
+
+kernel: ## Take the kernel that was built before, if it is what the tree asks for
+	@$(call INSTALL,zstd)
+	@mkdir -p $(IMAGE)/kernel
+	cd $(KERNELS) && sha256sum -c --quiet --ignore-missing SHA256SUMS
+	buildroot/board/common/check-kconfig $(KERNELS)/resolved-release.config $(FRAGMENTS)
+	cp $(KERNELS)/resolved-release.config $(IMAGE)/kernel/kernel.config
+	zstd -dqf $(KERNELS)/Image-release.zst -o $(IMAGE)/kernel/Image
+
+image-lock: ## Take the Debian packages that the mirror has now
+	buildroot/debian/fetch $(IMAGE) update
+
+image-parts: ui kernel $(CURDIR)/out/sysroot/.complete
+	@$(call INSTALL,$(IMAGEDEBS))
+	buildroot/debian/fetch $(IMAGE)
+	$(CROSSENV) go build $(RELEASE) -o $(IMAGE)/programs/ ./cmd/roomd
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build $(RELEASE) -o $(IMAGE)/programs/ ./buildroot/init
+	CGO_ENABLED=0 go build -trimpath -o $(IMAGE)/host/bin/ ./cmd/mkbundle ./buildroot/initramfs
+	@[ -e $(KEYS)/db.crt ] || $(IMAGE)/host/bin/mkbundle keys -out $(KEYS)
+
+# MAKEDISK makes a disk in a folder: its own root, and all that follows from it.
+MAKEDISK = mkdir -p $(1) && cp $(IMAGE)/kernel/Image $(IMAGE)/kernel/kernel.config $(1)/ && \
+  TEST_OVERLAY=$(2) buildroot/debian/assemble $(IMAGE) $(1) && \
+  export TARGET_DIR=$(1)/target BINARIES_DIR=$(1) HOST_DIR=$(IMAGE)/host BR2_EXTERNAL_IN_CAMERA_PATH=$(CURDIR)/buildroot \
+    KEYS=$(KEYS) VERSION=$(IMAGE_VERSION) ROLLBACK=$(ROLLBACK) VARIANT=debian-qemu && \
+  buildroot/board/common/post-build.sh $(1)/target $(BOARD) && buildroot/board/common/post-image.sh $(1) $(BOARD)
+
+image: image-parts ## Build the image for QEMU in out/image/release/disk.img
+	@$(call MAKEDISK,$(IMAGE)/release,)
+
+e2e: image-parts ## Boot the image in QEMU with a software TPM and judge it
+	@$(call INSTALL,$(BOOTDEBS))
+	@go run ./buildroot/e2e/overlay -out $(IMAGE)/overlay
+	@$(call MAKEDISK,$(IMAGE)/test,$(IMAGE)/overlay)
+	E2E_IMAGE='$(IMAGE)/test' E2E_KEYS='$(KEYS)' go test -tags e2e -count=1 -timeout 40m -v ./buildroot/e2e
+
+run-image: image ## Start the image in QEMU, with its console here; it keeps nothing
+	@$(call INSTALL,$(BOOTDEBS))
+	E2E_IMAGE='$(IMAGE)/release' E2E_KEYS='$(KEYS)' go run -tags e2e ./buildroot/e2e/run

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"incamera/secureboot/provision"
+	"incamera/secureboot/seal"
+)
+
+// Where init mounts the ESP, and what of it is ours.
+const (
+	espDir   = "/esp"
+	ukiDir   = espDir + "/EFI/Linux"
+	storeDir = espDir + "/EFI/in-camera"
+)
+
+// openData mounts the room's data as /var of the new root. It sets a new room up
+// first. Where it cannot, it stays in the recovery screen until somebody types
+// the recovery key.
+func openData(ctx context.Context, c *chip, d *disk, r release) error {
+	vault := &luks{device: d.data, header: "/run/in-camera/header", name: "data", root: newRoot}
+	talk := newPrompt(os.Stdin, os.Stdout)
+	if err := mountESP(d.esp); err != nil {
+		return err
+	}
+	key, err := unlock(ctx, c, vault, r, talk)
+	if err == nil {
+		err = vault.open(ctx, key)
+		if err == nil {
+			say("unlocked the data by the TPM")
+		}
+	}
+	if err != nil {
+		if key, err = rescue(ctx, vault, r, talk, err); err != nil {
+			return err
+		}
+	}
+	clear(key)
+	if err := leaveFiles(r); err != nil {
+		return err
+	}
+	if err := unix.Unmount(espDir, 0); err != nil {
+		return fmt.Errorf("unmount the ESP: %w", err)
+	}
+	if err := unix.Mount(vault.path(), newRoot+"/var", "ext4", unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
+		return fmt.Errorf("mount the data: %w", err)
+	}
+	return nil
+}
+
+// mountESP mounts the ESP read-only: FAT has no journal.
+func mountESP(device string) error {
+	if err := unix.Mount(device, espDir, "vfat", plain|unix.MS_RDONLY, "umask=0077"); err != nil {
+		return fmt.Errorf("mount the ESP: %w", err)
+	}
+	return nil
+}
+
+var (
+	errNoTPM = fmt.Errorf("%w: there is none", seal.ErrSilent)
+	errData  = fmt.Errorf("%w: the data partition is in use, and nothing here belongs to it", seal.ErrForeign)
+	errEmpty = errors.New("the data partition is empty, though this room was set up")
+)
+
+// unlock returns the state key, from the TPM. A room that was not set up yet, or
+// not to the end, is set up first.
+func unlock(ctx context.Context, c *chip, vault *luks, r release, talk prompt) (seal.Secret, error) {
+	if c == nil {
+		return nil, errNoTPM
+	}
+	policies, _, err := r.policies(ukiDir)
+	if err != nil {
+		return nil, err
+	}
+	isNew, err := vault.untouched()
+	if err != nil {
+		return nil, err
+	}
+	room, err := openRoom(c, r)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !isNew:
+		return nil, errData
+	case errors.Is(err, fs.ErrNotExist), err == nil && !room.Complete:
+		if room, err = setUp(ctx, c, vault, r, policies, talk); err != nil {
+			return nil, err
+		}
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", seal.ErrForeign, err)
+	case isNew:
+		return nil, errEmpty
+	}
+	if err := provision.LockPlatform(ctx, c, room.SRK); err != nil {
+		return nil, err
+	}
+	store, err := seal.OpenStore(storeDir)
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	key, _, err := store.Unseal(ctx, c, room.SRK, provision.State, policies)
+	return key, err
+}
+
+// openRoom finds what an earlier boot set up.
+func openRoom(c *chip, r release) (provision.Room, error) {
+	store, err := seal.OpenStore(storeDir)
+	if err != nil {
+		return provision.Room{}, err
+	}
+	defer store.Close()
+	return provision.Open(c, store, r.root.Generation)
+}
+
+// setUp provisions the room. Only it writes to the ESP.
+func setUp(ctx context.Context, c *chip, vault *luks, r release, p *seal.Policies, talk prompt) (room provision.Room, err error) {
+	say("a new room: it is being set up")
+	if err := unix.Mount("", espDir, "", unix.MS_REMOUNT|plain|unix.MS_SYNCHRONOUS, ""); err != nil {
+		return provision.Room{}, fmt.Errorf("write to the ESP: %w", err)
+	}
+	defer func() {
+		if again := unix.Mount("", espDir, "", unix.MS_REMOUNT|plain|unix.MS_RDONLY, ""); err == nil && again != nil {
+			err = fmt.Errorf("close the ESP: %w", again)
+		}
+	}()
+	if err := os.MkdirAll(storeDir, 0o700); err != nil {
+		return provision.Room{}, err
+	}
+	store, err := seal.OpenStore(storeDir)
+	if err != nil {
+		return provision.Room{}, err
+	}
+	defer store.Close()
+	plan := provision.Plan{
+		Root: r.root, Policies: p, Version: r.rollback, PolicyKey: r.keygen,
+		Disk: vault, Keeper: talk, Log: slog.New(slog.NewTextHandler(os.Stdout, nil)),
+	}
+	for {
+		room, err = provision.Run(ctx, c, store, plan)
+		if !errors.Is(err, provision.ErrNotCopied) {
+			return room, err
+		}
+		say("that is not the key; here is a new one")
+	}
+}
+
+// leaveFiles puts what the running system must know of its release, and the
+// blobs that only this TPM opens, where it reads them. The ESP stays unmounted.
+func leaveFiles(r release) error {
+	files := map[string]string{}
+	if _, err := os.Stat(filepath.Join(ukiDir, "in-camera_"+r.version+".policies.cbor")); err == nil {
+		files[filepath.Join(ukiDir, "in-camera_"+r.version+".policies.cbor")] = filepath.Join(runDir, "policies.cbor")
+	}
+	entries, err := os.ReadDir(storeDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	store := filepath.Join(runDir, "store")
+	if err := os.MkdirAll(store, 0o755); err != nil { //nolint:gosec // the blobs are public
+		return err
+	}
+	for _, e := range entries {
+		files[filepath.Join(storeDir, e.Name())] = filepath.Join(store, e.Name())
+	}
+	for from, to := range files {
+		b, err := readUpTo(from, maxPolicies)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(to, b, 0o644); err != nil { //nolint:gosec // public
+			return err
+		}
+	}
+	return nil
+}
