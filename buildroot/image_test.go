@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package buildroot
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// postBuild runs post-build.sh, as both builds do, on a root that holds the
+// overlay and nothing else, and returns it.
+func postBuild(t *testing.T, board, variant string) string {
+	t.Helper()
+	target, keys := t.TempDir(), t.TempDir()
+	if err := os.CopyFS(target, os.DirFS(overlay)); err != nil {
+		t.Fatal(err)
+	}
+	write(t, keys+"/root.pub", "public\n")
+	write(t, keys+"/root.key", "secret\n")
+	tree, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "board/common/post-build.sh", target, board)
+	cmd.Env = append(os.Environ(), "BR2_EXTERNAL_IN_CAMERA_PATH="+tree, "KEYS="+keys, "VERSION=1.5.0")
+	if variant != "" {
+		cmd.Env = append(cmd.Env, "VARIANT="+variant)
+	}
+	if status, out := run(t, cmd); status != 0 {
+		t.Fatalf("post-build.sh: status %d\n%s", status, out)
+	}
+	return target
+}
+
+// TestRoot checks that the root of an image holds every file of the overlay as it
+// is here, and no secret of the build.
+func TestRoot(t *testing.T) {
+	target := postBuild(t, "qemu-arm64", "debian-qemu")
+	n := 0
+	walk(t, overlay, func(path string, d fs.DirEntry) {
+		n++
+		got := filepath.Join(target, strings.TrimPrefix(path, overlay))
+		if d.Type()&fs.ModeSymlink != 0 {
+			want, _ := os.Readlink(path)
+			if link, err := os.Readlink(got); err != nil || link != want {
+				t.Errorf("%s leads to %q, %v; want %q", got, link, err, want)
+			}
+			return
+		}
+		if read(t, got) != read(t, path) {
+			t.Errorf("%s is not as in the overlay", got)
+		}
+	})
+	if n < 30 {
+		t.Errorf("the overlay has %d files", n)
+	}
+	walk(t, target, func(path string, d fs.DirEntry) {
+		if d.Type().IsRegular() && strings.Contains(read(t, path), "secret") {
+			t.Errorf("%s holds the secret key", path)
+		}
+	})
+}
+
+// TestOneRelease checks that both builds render the same os-release, but for the
+// word that keeps them apart.
+func TestOneRelease(t *testing.T) {
+	rendered := map[string]string{}
+	for _, variant := range []string{"", "debian-qemu"} {
+		text := read(t, postBuild(t, "qemu-arm64", variant)+"/usr/lib/os-release")
+		if strings.Contains(text, "@") {
+			t.Errorf("os-release has a word that nothing fills in:\n%s", text)
+		}
+		if !strings.Contains(text, "\nVERSION_ID=\"1.5.0\"\n") {
+			t.Errorf("os-release does not say the version:\n%s", text)
+		}
+		rendered[variant] = text
+	}
+	if got := strings.Replace(rendered["debian-qemu"], "VARIANT_ID=debian-qemu\n", "VARIANT_ID=buildroot\n", 1); got != rendered[""] {
+		t.Errorf("the two differ in more than their variant:\n%s\n%s", got, rendered[""])
+	}
+}
+
+// filled are the words of templates that the scripts fill in.
+var filled = regexp.MustCompile(`@[A-Z]+@`)
+
+// TestTemplates checks that a script fills in each word of a template, and that
+// each board's meta has what the scripts read of it.
+func TestTemplates(t *testing.T) {
+	scripts := read(t, "board/common/post-build.sh") + read(t, "board/common/post-image.sh")
+	for _, path := range []string{"board/common/cmdline.in", "board/common/os-release.in"} {
+		words := filled.FindAllString(read(t, path), -1)
+		if words == nil {
+			t.Errorf("%s is no template", path)
+		}
+		for _, word := range words {
+			if !strings.Contains(scripts, "s|"+word+"|") {
+				t.Errorf("%s: no script fills in %s", path, word)
+			}
+		}
+	}
+	for board := range boards {
+		cmd := exec.CommandContext(t.Context(), "sh", "-euc", `. "$1"; echo "$BOARD/$CONSOLE/$DTB/$ESP_SIZE/$SYSTEM_SIZE/$DATA_SIZE"`, "sh", "./board/"+board+"/meta")
+		status, out := run(t, cmd)
+		if !regexp.MustCompile(`^` + board + `/tty\w+(,\d+)?/([\w-]+\.dtb)?/\d+M/\d+M/\d+M\n$`).MatchString(out) {
+			t.Errorf("%s/meta: status %d, %q", board, status, out)
+		}
+	}
+}
+
+// TestReleaseKernel has post-image.sh refuse a kernel with a device of tests
+// before it makes anything.
+func TestReleaseKernel(t *testing.T) {
+	out := t.TempDir()
+	tree, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, out+"/kernel.config", "CONFIG_64BIT=y\nCONFIG_VIDEO_VIVID=y\n")
+	cmd := exec.CommandContext(t.Context(), "board/common/post-image.sh", out, "qemu-arm64")
+	cmd.Env = append(os.Environ(), "BR2_EXTERNAL_IN_CAMERA_PATH="+tree, "HOST_DIR="+out, "TARGET_DIR="+out, "KEYS="+out,
+		"VERSION=1.5.0", "ROLLBACK=1", "SOURCE_DATE_EPOCH=0", "TEST_KERNEL=")
+	status, text := run(t, cmd)
+	if status != 1 || !strings.Contains(text, "CONFIG_VIDEO_VIVID=y") || !strings.Contains(text, "test.config") {
+		t.Errorf("post-image.sh: status %d\n%s", status, text)
+	}
+	if made := glob(t, out+"/*"); len(made) != 1 {
+		t.Errorf("post-image.sh made %v", made)
+	}
+}
