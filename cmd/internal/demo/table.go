@@ -32,7 +32,11 @@ func (f *Figures) table(rooms []*Room) string {
 	}
 	fmt.Fprintf(&out, "\n  A call of %.0f s, and %d short ones before it. Suite %s.\n\n", f.Seconds, shortCalls, f.Suite)
 	line("", rooms[0].Name, rooms[1].Name, "target")
-	line("process start to panel API, ms", fmt.Sprintf("%.0f", f.ReadyMS[0]), fmt.Sprintf("%.0f", f.ReadyMS[1]), fmt.Sprintf("<= %d", targetReadyMS))
+	ready, target := "process start to panel API, ms", fmt.Sprintf("<= %d", targetReadyMS)
+	if f.Verified { // a new chip each time: provisioned, enrolled, admitted
+		ready, target = "new box to panel API, enrolment included, ms", ""
+	}
+	line(ready, fmt.Sprintf("%.0f", f.ReadyMS[0]), fmt.Sprintf("%.0f", f.ReadyMS[1]), target)
 	var taps [2][]float64
 	for i, ms := range f.TapToPictureMS {
 		taps[i%2] = append(taps[i%2], ms)
