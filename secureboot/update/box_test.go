@@ -34,6 +34,7 @@ type box struct {
 	floor   uint64
 	raise   map[string]uint64 // what a release asks for, by version
 	running string
+	seen    int64 // leaves of the log that the record must not forget
 }
 
 func newBox(t testing.TB, installed *build) *box {
@@ -301,6 +302,9 @@ func (b *box) updater(v *vendor, r *build) *Updater {
 		b.t.Fatal(err)
 	}
 	b.running = r.Version
+	if u.r.Seen.Size < b.seen {
+		b.t.Fatalf("the record forgot the log: %d leaves of %d", u.r.Seen.Size, b.seen)
+	}
 	return u
 }
 

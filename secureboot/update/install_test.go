@@ -395,6 +395,9 @@ func TestMedia(t *testing.T) {
 	if s, err := u.Start(); err != nil || s.Phase != Steady {
 		t.Fatalf("%+v, %v", s, err)
 	}
+	if names, err := esp.Names(); err != nil || slices.ContainsFunc(names, isUnfinished) || len(names) != 4 {
+		t.Errorf("after the start the esp has %v, %v", names, err)
+	}
 	if _, err := u.Install(t.Context(), io.MultiReader(bytes.NewReader(v.pack(next))), Options{}); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"incamera/secureboot/evidence"
 )
 
 var seedFlag = flag.Uint64("update.seed", 0, "seed of TestPowerCuts; 0 takes another each time")
@@ -109,6 +111,16 @@ func TestPowerCuts(t *testing.T) {
 		// What an earlier update left in the idle slot.
 		start.esp.names["in-camera_1.3.0+0-0.efi"] = low.uki
 		start.esp.names["in-camera_1.3.0.policies.cbor"] = low.Policies
+		// And a log that was seen.
+		u := start.updater(v, c.life.old)
+		checkpoint, err := v.log.Checkpoint(v.logVerifier.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := u.save(record{Format: 1, Seen: seenState{checkpoint.Origin, checkpoint.Size, evidence.Digest(checkpoint.Root), v.log.Marshal()}}); err != nil {
+			t.Fatal(err)
+		}
+		start.seen = checkpoint.Size
 		for at := 0; ; at++ {
 			rng := rand.New(rand.NewPCG(seed, uint64(n<<16|at)))
 			b := start.clone(rng, at)

@@ -90,11 +90,6 @@ func (u *Updater) settle(all []slot, running slot) (armed bool, err error) {
 		r.Failure = nil // committed; the power went before the record knew
 	case !ok:
 		r.Failure = &Failure{target.Version, Interrupted, ""}
-	case s.counted && s.left > 0 && r.Failure != nil && r.Failure.Version == target.Version:
-		// Judged already; the power went before its name said so.
-		if err := u.exhaust(s); err != nil {
-			return false, err
-		}
 	case s.counted && s.left > 0:
 		if compareVersions(target.Version, running.version) < 0 && !running.demoted() {
 			// The power went between the two renames of an older release.
@@ -131,7 +126,7 @@ func (u *Updater) Prove(ctx context.Context, health func(context.Context) error)
 		return context.Cause(ctx)
 	}
 	if judged != nil {
-		return u.giveUp(all, running, judged)
+		return u.giveUp(running, judged)
 	}
 	if err := u.rename(running, slot{version: running.version}); err != nil {
 		return err
@@ -146,19 +141,14 @@ func (u *Updater) Prove(ctx context.Context, health func(context.Context) error)
 }
 
 // giveUp arms the way back: reason, then names.
-func (u *Updater) giveUp(all []slot, running slot, judged error) error {
+func (u *Updater) giveUp(running slot, judged error) error {
 	r := u.r
 	r.Failure = &Failure{running.version, Unhealthy, plain(judged.Error())}
 	if err := u.save(r); err != nil {
 		u.c.Log.Warn("update record", "err", err) // to get back counts more than to say why
 	}
-	for _, s := range all {
-		if s.demoted() {
-			if err := u.rename(s, slot{version: s.version}); err != nil {
-				return err
-			}
-		}
-	}
+	// A newer release that stepped back is taken again as it is: of names
+	// without tries the loader takes the newest.
 	if err := u.exhaust(running); err != nil {
 		return err
 	}
