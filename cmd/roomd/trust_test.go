@@ -8,13 +8,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+
 	"incamera/cmd/internal/demo"
+	"incamera/device/panel/browsertest"
 )
 
 // tools builds the programs of vendor, site and room, without the race detector.
@@ -84,6 +88,13 @@ func TestAttested(t *testing.T) {
 	s.call()
 	if err := demo.Verified(ctx, s.panels...); err != nil {
 		t.Fatal(err)
+	}
+	page := browsertest.Open(t)
+	page.Run(chromedp.Navigate("http://" + rooms[0].Panel + "/?lang=en"))
+	for _, size := range []struct{ width, height int64 }{{390, 844}, {1280, 800}} {
+		page.Size(size.width, size.height)
+		page.Until(`document.querySelectorAll('[data-verdict="affirming"]').length == 2 && document.querySelector('[data-field="proof"]').textContent.includes("ago")`)
+		page.Shoot(browsertest.Pictures(t), fmt.Sprintf("room-verified-%dx%d", size.width, size.height))
 	}
 	if status, text := challenged(ctx, t, programs, trust, rooms[1]); status != 0 || !strings.Contains(text, "affirming") {
 		t.Errorf("roomctl verify: exit %d", status)

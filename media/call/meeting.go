@@ -426,12 +426,13 @@ func (m *meeting) maxAge() time.Duration {
 }
 
 // age is that of a verdict's evidence in steps of ageStep, so that the status
-// does not change all the time.
+// does not change all the time; rounded up, so that nothing looks fresher than
+// it is.
 func age(v e2ee.Verdict, now time.Time) time.Duration {
 	if v.At.IsZero() {
 		return 0
 	}
-	return now.Sub(v.At).Truncate(ageStep)
+	return now.Sub(v.At).Truncate(ageStep) + ageStep
 }
 
 const ageStep = 15 * time.Second
