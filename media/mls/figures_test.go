@@ -373,3 +373,13 @@ func (r *report) messages() {
 }
 
 func (p *peer) version() string { return strings.TrimPrefix(p.node, "v") }
+
+// keyPackage is a KeyPackage (Section 10.1): two signatures, two keys of the KEM
+// and its reference.
+func (f *floor) keyPackage(k *KeyPackage) {
+	f.verify(len(k.leaf.raw), false)
+	f.verify(len(k.raw), true)
+	f.parse(k.leaf.encryptionKey)
+	f.parse(k.initKey)
+	f.hash(len(k.raw))
+}

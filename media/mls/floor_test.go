@@ -291,16 +291,6 @@ func (f *floor) transcript(n int) {
 	f.hash(2 * f.s.nh)
 }
 
-// keyPackage is a KeyPackage (Section 10.1): two signatures, two keys of the KEM
-// and its reference.
-func (f *floor) keyPackage(k *KeyPackage) {
-	f.verify(len(k.leaf.raw), false)
-	f.verify(len(k.raw), true)
-	f.parse(k.leaf.encryptionKey)
-	f.parse(k.initKey)
-	f.hash(len(k.raw))
-}
-
 // commit is a commit that g made (Sections 7.4 to 7.6, 12.4.1), with the
 // KeyPackages that it adds.
 func (f *floor) commit(g *Group, p *Pending, added ...*KeyPackage) {
