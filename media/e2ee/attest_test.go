@@ -268,18 +268,7 @@ func (m *meeting) rogueWithEvidence(by *room, name string) *attestedRogue {
 	c := raw(m.tb, r.config, e2ee.DefaultSuite)
 	c.LeafData = func(_ context.Context, key []byte) ([]mls.AppData, error) { return r.data(key), nil }
 	b := bundle(m.tb, c)
-	r.welcomed = func(welcome []byte) {
-		var err error
-		if r.g, err = mls.Join(m.ctx, c, welcome, b); err != nil {
-			m.tb.Errorf("%s cannot join: %v", name, err)
-		}
-	}
-	m.mu.Lock()
-	m.rooms[name] = r.room
-	m.mu.Unlock()
-	if err := by.session.Add(m.ctx, name, b.Message()); err != nil {
-		m.tb.Fatal(err)
-	}
+	m.letIn(by, r.rogue, c, b)
 	return r
 }
 

@@ -60,19 +60,25 @@ func (m *meeting) admitRogueWith(by *room, name string, key *ecdsa.PrivateKey, c
 	if change != nil {
 		change(&c)
 	}
+	m.letIn(by, r, c, b)
+	return r
+}
+
+// letIn has a member add a rogue, which joins with its bundle.
+func (m *meeting) letIn(by *room, r *rogue, c mls.Config, b *mls.KeyPackageBundle) {
+	m.tb.Helper()
 	r.welcomed = func(welcome []byte) {
 		var err error
 		if r.g, err = mls.Join(m.ctx, c, welcome, b); err != nil {
-			m.tb.Errorf("%s cannot join: %v", name, err)
+			m.tb.Errorf("%s cannot join: %v", r.name, err)
 		}
 	}
 	m.mu.Lock()
-	m.rooms[name] = r.room
+	m.rooms[r.name] = r.room
 	m.mu.Unlock()
-	if err := by.session.Add(m.ctx, name, b.Message()); err != nil {
+	if err := by.session.Add(m.ctx, r.name, b.Message()); err != nil {
 		m.tb.Fatal(err)
 	}
-	return r
 }
 
 // commit makes a commit; its judge is package mls alone.
