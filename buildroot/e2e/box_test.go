@@ -8,11 +8,13 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"net/http"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"incamera/buildroot/e2e/harness"
 )
@@ -93,36 +95,52 @@ func (b *box) setUp(t *testing.T, r *boot) string {
 	return key
 }
 
-// panel asks the room's panel for its status, as soon as it answers.
-func (r *boot) panel(t *testing.T) map[string]any {
+// panel asks the room's panel for its name, as soon as it answers.
+func (r *boot) panel(t *testing.T) {
 	t.Helper()
 	for {
-		status, err := r.status()
+		name, err := r.name()
 		if err == nil {
-			return status
+			if name != "Vauban" {
+				t.Fatalf("the panel says that the room is %q", name)
+			}
+			return
 		}
 		select {
 		case <-r.Off():
 			t.Fatalf("the box went off; before that the panel: %v", err)
 		case <-r.ctx.Done():
 			t.Fatalf("the panel did not answer in time: %v", err)
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(askStep):
 		}
 	}
 }
 
-func (r *boot) status() (map[string]any, error) {
-	ctx, cancel := context.WithTimeout(r.ctx, 5*time.Second)
+// askStep is how often to ask a panel that does not answer yet.
+const askStep = 200 * time.Millisecond
+
+// name opens the panel's API as a panel does, and returns the room's name in
+// Session.Hello, which comes first.
+func (r *boot) name() (string, error) {
+	ctx, cancel := context.WithTimeout(r.ctx, 10*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.Panel+"/v1/status", nil)
+	conn, _, err := websocket.Dial(ctx, "ws://"+r.Panel+"/v1/ws", &websocket.DialOptions{
+		Subprotocols: []string{"in-camera.v1"}, Host: "127.0.0.1:7445", // the panel serves its own address only
+	})
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	defer func() { _ = conn.CloseNow() }() // it is of no more use
+	_, b, err := conn.Read(ctx)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	defer resp.Body.Close()
-	var status map[string]any
-	return status, json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 1<<20)).Decode(&status)
+	var hello struct {
+		Method string
+		Params struct{ Room struct{ Name string } }
+	}
+	if err := json.Unmarshal(b, &hello); err != nil || hello.Method != "Session.Hello" {
+		return "", fmt.Errorf("the panel greets with %q (%w)", b, err)
+	}
+	return hello.Params.Room.Name, nil
 }

@@ -50,7 +50,7 @@ func lookForDisk(sys, dev string, i image) (*disk, error) {
 	var found *disk
 	parent := ""
 	byParent := map[string]map[string]string{}
-	refusal := error(errNotFound)
+	refusal := errNotFound
 	for _, e := range entries {
 		of, label := partition(filepath.Join(sys, e.Name()))
 		if label == "" {

@@ -55,9 +55,6 @@ func boot(ctx context.Context) error {
 		return err
 	}
 	say("release %s, root hash %x, Secure Boot %s", release.version, image.rootHash, secureBoot(secureBootVariable))
-	if err := setClock("/dev/rtc0"); err != nil {
-		say("the time is unknown: %v", err)
-	}
 
 	chip, err := openChip(ctx)
 	if err != nil {

@@ -35,7 +35,7 @@ func mountKernel() error {
 			return fmt.Errorf("mount %s: %w", m.path, err)
 		}
 	}
-	return os.MkdirAll(runDir, 0o755)
+	return os.MkdirAll(runDir, 0o755) //nolint:gosec // what the daemons read lies in it
 }
 
 // secureBootVariable is how the firmware says whether it verified what it started

@@ -76,6 +76,6 @@ func runPhase(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }() // nothing is under way
 	return c.enter(args[1])
 }

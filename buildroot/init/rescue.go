@@ -76,7 +76,7 @@ func recovered(r release, text string) (seal.Secret, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer store.Close()
+	defer func() { _ = store.Close() }() // it is only read
 	b, err := store.Read(provision.Wrapped, r.root.Generation)
 	if err != nil {
 		return nil, err

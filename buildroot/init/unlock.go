@@ -106,7 +106,7 @@ func unlock(ctx context.Context, c *chip, vault *luks, r release, talk prompt) (
 	if err != nil {
 		return nil, err
 	}
-	defer store.Close()
+	defer func() { _ = store.Close() }() // what it wrote is synced
 	key, _, err := store.Unseal(ctx, c, room.SRK, provision.State, policies)
 	return key, err
 }
@@ -117,7 +117,7 @@ func openRoom(c *chip, r release) (provision.Room, error) {
 	if err != nil {
 		return provision.Room{}, err
 	}
-	defer store.Close()
+	defer func() { _ = store.Close() }() // what it wrote is synced
 	return provision.Open(c, store, r.root.Generation)
 }
 
@@ -139,7 +139,7 @@ func setUp(ctx context.Context, c *chip, vault *luks, r release, p *seal.Policie
 	if err != nil {
 		return provision.Room{}, err
 	}
-	defer store.Close()
+	defer func() { _ = store.Close() }() // what it wrote is synced
 	plan := provision.Plan{
 		Root: r.root, Policies: p, Version: r.rollback, PolicyKey: r.keygen,
 		Disk: vault, Keeper: talk, Log: slog.New(slog.NewTextHandler(os.Stdout, nil)),

@@ -35,7 +35,7 @@ func run(args []string, stderr io.Writer) error {
 		return err
 	}
 	if *out == "" || flags.NArg() == 0 {
-		return errors.New("usage: initramfs -out FILE PATH=FILE:MODE ... PATH/ ...")
+		return errors.New("usage: initramfs -out FILE PATH=FILE:MODE PATH/, the last two as often as wanted")
 	}
 	entries, err := parse(flags.Args())
 	if err != nil {

@@ -22,9 +22,12 @@ fi
 # The root and its hash tree. The salt is fixed: it keeps hashes of two products
 # apart and hides nothing. The UUID is not under the root hash; with the first
 # half of it there, init finds the partition that belongs to the UKI.
+# What starts before anybody knows the time takes that of clock-epoch.
 rm -f system.img
+find "$TARGET_DIR" -exec touch -hcd "@$SOURCE_DATE_EPOCH" {} +
+touch -d "@${CLOCK_EPOCH:-$SOURCE_DATE_EPOCH}" "$TARGET_DIR/usr/lib/clock-epoch"
 env -u SOURCE_DATE_EPOCH mksquashfs "$TARGET_DIR" system.img -quiet -no-progress -noappend -comp zstd -Xcompression-level 15 -b 256K -processors 2 \
-	-all-root -no-xattrs -no-exports -mkfs-time 0 -all-time 0 -root-mode 0755 >/dev/null
+	-all-root -no-xattrs -no-exports -mkfs-time 0 -root-mode 0755 >/dev/null
 size=$(stat -c %s system.img)
 hashoff=$(((size + 4095) / 4096 * 4096))
 truncate -s "$hashoff" system.img

@@ -112,7 +112,8 @@ func (m *Machine) Boot(ctx context.Context, name string) (r *Run, err error) {
 	if err := os.RemoveAll(socket); err != nil {
 		return nil, err
 	}
-	swtpm := exec.CommandContext(ctx, "swtpm", "socket", "--tpm2", "--tpmstate", "dir="+m.path("tpm"),
+	swtpm := exec.CommandContext(ctx, "swtpm", //nolint:gosec // in folders that the harness made
+		"socket", "--tpm2", "--tpmstate", "dir="+m.path("tpm"),
 		"--ctrl", "type=unixio,path="+socket, "--flags", "startup-clear", "--terminate")
 	swtpm.Stdout, swtpm.Stderr = r.log, r.log
 	if r.tpm, err = start(swtpm); err != nil {
@@ -121,7 +122,8 @@ func (m *Machine) Boot(ctx context.Context, name string) (r *Run, err error) {
 	if err := r.tpm.listens(ctx, socket); err != nil {
 		return nil, err
 	}
-	qemu := exec.CommandContext(ctx, "qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", "1024",
+	qemu := exec.CommandContext(ctx, "qemu-system-aarch64", //nolint:gosec // as above
+		"-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", "1024",
 		"-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
 		"-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+firmware,
 		"-drive", "if=pflash,unit=1,format=raw,file="+m.path("vars.fd"),
@@ -199,12 +201,12 @@ func freePort(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()         // the machine opens it again
 	return l.Addr().(*net.TCPAddr).Port, nil //nolint:forcetypeassert // of a TCP listener
 }
 
 func run(ctx context.Context, name string, args ...string) error {
-	if out, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil { //nolint:gosec // programs that tests name
 		return fmt.Errorf("harness: %s: %w\n%s", name, err, out)
 	}
 	return nil
