@@ -15,7 +15,7 @@ FRAGMENTS  := buildroot/board/common/linux/base.config buildroot/board/common/li
 # VERSION names files on a FAT file system, and goes into shell and JSON.
 IMAGE_VERSION = $(shell echo '$(VERSION)' | tr -c 'A-Za-z0-9.\n-' '-')
 
-.PHONY: kernel image image-lock image-parts e2e run-image
+.PHONY: kernel image image-lock image-parts e2e
 
 kernel: ## Take the kernel that was built before, if it is what the tree asks for
 	@$(call INSTALL,zstd)
@@ -48,10 +48,6 @@ image: image-parts ## Build the image for QEMU in out/image/release/disk.img
 
 e2e: image-parts ## Boot the image in QEMU with a software TPM and judge it
 	@$(call INSTALL,$(BOOTDEBS))
-	@go run ./buildroot/e2e/overlay -out $(IMAGE)/overlay
+	buildroot/e2e/overlay $(IMAGE)/overlay
 	@$(call MAKEDISK,$(IMAGE)/test,$(IMAGE)/overlay)
 	E2E_IMAGE='$(IMAGE)/test' E2E_KEYS='$(KEYS)' go test -tags e2e -count=1 -timeout 40m -v ./buildroot/e2e
-
-run-image: image ## Start the image in QEMU, with its console here; it keeps nothing
-	@$(call INSTALL,$(BOOTDEBS))
-	E2E_IMAGE='$(IMAGE)/release' E2E_KEYS='$(KEYS)' go run -tags e2e ./buildroot/e2e/run
