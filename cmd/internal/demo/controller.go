@@ -119,11 +119,25 @@ func (c *Controller) Call(ctx context.Context, method string, params, result any
 	}
 }
 
-// Value returns what stands at path of Status, such as "Call/State", or nil.
+// Value returns what stands at path of Status, such as "Call/State", or nil. It
+// is a copy: Status goes on changing.
 func (c *Controller) Value(path string) any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return value(c.status, path)
+	return clone(value(c.status, path))
+}
+
+// clone copies objects all the way down. All else is replaced and not changed.
+func clone(v any) any {
+	object, ok := v.(map[string]any)
+	if !ok {
+		return v
+	}
+	out := make(map[string]any, len(object))
+	for k, sub := range object {
+		out[k] = clone(sub)
+	}
+	return out
 }
 
 // Text is [Controller.Value] for text.
