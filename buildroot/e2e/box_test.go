@@ -95,9 +95,11 @@ func (b *box) setUp(t *testing.T, r *boot) string {
 	return key
 }
 
-// panel asks the room's panel for its name, as soon as it answers.
+// panel waits until roomd says that it serves the panel, and asks it for the
+// room's name.
 func (r *boot) panel(t *testing.T) {
 	t.Helper()
+	r.expect(t, `"msg":"ready","part":"panel"`, "in-camera: stopped", "Kernel panic", "Dependency failed for")
 	for {
 		name, err := r.name()
 		if err == nil {
