@@ -256,30 +256,6 @@ func (m *meeting) recall(other *member) {
 	}
 }
 
-// heard takes what a member said inside the group.
-func (m *meeting) heard(o *owner, from e2ee.Member, said message) {
-	other := m.members[from.Leaf]
-	if other == nil || other.Credential != from.Credential || said.To != nil && *said.To != m.epoch.Self {
-		return
-	}
-	switch {
-	case said.SDP != nil:
-		other.signalled(m, *said.SDP)
-	case said.Status != nil:
-		other.says = *said.Status
-		m.save(o)
-	case said.Bye:
-		m.bye[from.Leaf] = true
-		other.close(m)
-		m.refan()
-		if m.others() == 0 {
-			o.fail(ErrEnded)
-		} else if m.first() {
-			m.removeLater(from.Leaf)
-		}
-	}
-}
-
 // others counts the members that have not said that they leave.
 func (m *meeting) others() int {
 	n := 0
@@ -300,49 +276,6 @@ func (m *meeting) first() bool {
 		}
 	}
 	return true
-}
-
-// say tells the members what this room says of itself.
-func (m *meeting) say(o *owner) {
-	m.tell(message{Status: &says{Muted: o.status.Muted, CameraOff: o.status.CameraOff, Relay: o.config.Address}})
-}
-
-// tell sends a message into the group, beside the owner.
-func (m *meeting) tell(said message) {
-	if m.session == nil {
-		return
-	}
-	session := m.session
-	b, err := said.encode()
-	if err != nil {
-		m.log.Error("a message of ours is refused", "err", err)
-		return
-	}
-	m.begin(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, askFor)
-		defer cancel()
-		if err := session.Broadcast(ctx, b); err != nil && !isCause(err) {
-			m.log.Warn("the members were not told", "err", err)
-		}
-	})
-}
-
-// sayBye tells the others that this room leaves, then ends the call.
-func (m *meeting) sayBye() {
-	for _, i := range m.invited {
-		i.cancel()
-	}
-	session := m.session
-	m.begin(func(ctx context.Context) {
-		if session != nil {
-			if b, err := (message{Bye: true}).encode(); err == nil {
-				ctx, cancel := context.WithTimeout(ctx, byeFor)
-				_ = session.Broadcast(ctx, b) // who did not hear it sees that we are gone
-				cancel()
-			}
-		}
-		m.post((*owner).left)
-	})
 }
 
 // refan gives the senders the connections that are there now.
@@ -371,91 +304,4 @@ func (m *meeting) roster() []Member {
 		all = append(all, shown)
 	}
 	return all
-}
-
-// save keeps where a restarted room finds the meeting: at the relay that
-// carries it now, then at those of the members, its own last.
-func (m *meeting) save(o *owner) {
-	if len(m.members) == 0 {
-		return
-	}
-	relays := []Relay{}
-	add := func(name, address string) {
-		for _, r := range relays {
-			if r.Address == address {
-				return
-			}
-		}
-		if address != "" {
-			relays = append(relays, Relay{Room: name, Address: address})
-		}
-	}
-	for _, in := range m.epoch.Members {
-		if other := m.members[in.Leaf]; other != nil {
-			add(other.Name, other.says.Relay)
-		}
-	}
-	add(o.config.Name, o.config.Address)
-	if slices.Equal(relays, m.saved) {
-		return
-	}
-	m.saved = relays
-	if err := o.config.Memory.Save(Saved{Meeting: m.id, Relays: relays}); err != nil {
-		m.log.Error("a restart would not find this meeting", "err", err)
-	}
-}
-
-// tick looks after what takes time: lost members, failed connections, a lost
-// relay.
-func (m *meeting) tick(o *owner, now time.Time) {
-	if o.status.State == Connected {
-		m.checkAlone(o, now)
-	}
-	for leaf, other := range m.members {
-		other.tick(m, now)
-		late := m.bye[leaf] || other.absent && other.gone() && now.Sub(other.lost) > goneFor
-		if other.unwanted || late && m.first() {
-			m.removeLater(leaf)
-		}
-	}
-	for name, d := range m.recent {
-		if now.Sub(d.when) > recentFor {
-			delete(m.recent, name)
-		}
-	}
-	if bits := m.target(); bits > 0 {
-		m.engine.config.Media.SetTarget(bits)
-	}
-	if m.session != nil && m.conn == nil && !m.moving {
-		m.findRelay()
-	}
-}
-
-// checkAlone ends a call in which nobody has been for a long time.
-func (m *meeting) checkAlone(o *owner, now time.Time) {
-	for _, other := range m.members {
-		if !other.gone() {
-			m.alone = time.Time{}
-			return
-		}
-	}
-	if m.alone.IsZero() {
-		m.alone = now
-	} else if now.Sub(m.alone) > waitFor {
-		o.fail(ErrEnded)
-	}
-}
-
-// target is what the slowest connection can take, 0 if there is none.
-func (m *meeting) target() int {
-	lowest := 0
-	for _, other := range m.members {
-		if other.peer == nil || other.state != peer.Connected {
-			continue
-		}
-		if t := other.peer.Target(); lowest == 0 || t < lowest {
-			lowest = t
-		}
-	}
-	return lowest
 }
