@@ -27,6 +27,10 @@ type params map[string]any
 func (p params) text(name string) string { s, _ := p[name].(string); return s }
 func (p params) number(name string) int  { n, _ := p[name].(int); return n }
 func (p params) flag(name string) bool   { f, _ := p[name].(bool); return f }
+func (p params) list(name string) []string {
+	l, _ := p[name].([]string)
+	return l
+}
 
 // A command does one thing. What it returns becomes the result.
 type command func(ctx context.Context, p params) (any, error)
@@ -105,6 +109,7 @@ func newCommands(d Deps, seen *store) map[string]command {
 	if st := d.Stage; st != nil {
 		m["Command/Stage/SetLayout"] = plain(func(ctx context.Context, p params) error { return st.SetLayout(ctx, p.text("Layout")) })
 	}
+	addFacilities(m, d, seen)
 	return m
 }
 

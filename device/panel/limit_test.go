@@ -195,11 +195,11 @@ func TestRoles(t *testing.T) {
 		tx.Set("Lobby/Waiting/w1", Waiting{Name: "Pascal", Credential: "bb", Verdict: "none", Why: "NotInvited"})
 	})
 	for _, n := range nodes {
-		for _, role := range []Role{RoleNone, RoleGuest, RolePanel, RoleFacilities, RoleSecurity} {
+		for _, role := range []Role{RoleNone, RoleGuest, RolePanel, RoleFacilities, RoleSecurity, RoleFacilities | RoleSecurity} {
 			may := role.includes(n.Role)
 			switch {
 			case n.Kind == Command:
-				_, refusal := b.srv.do(t.Context(), client{"r" + role.String(), role}, n.Path, map[string]any{"No": true}, "")
+				_, refusal := b.srv.do(t.Context(), client{"r" + strings.ReplaceAll(role.String(), "+", "-"), role}, n.Path, map[string]any{"No": true}, "")
 				if refused := refusal.Reason == ForbiddenRole; refused == may {
 					t.Errorf("%s may do %s: %v", role, n.Path, !refused)
 				}
@@ -247,6 +247,7 @@ func TestNothingBehind(t *testing.T) {
 // TestSessions fills the room with panels: four places are kept.
 func TestSessions(t *testing.T) {
 	b := newBox(t)
+	b.srv.role = RolePanel
 	url := b.serve(t).URL
 	for i := range maxSessions - keptForCare {
 		dial(t, url, fmt.Sprintf("p%d", i))

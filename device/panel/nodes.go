@@ -2,27 +2,54 @@
 
 package panel
 
-// A Role is what a client may do. Guest is part of Panel, and Panel is part of
+import (
+	"slices"
+	"strings"
+)
+
+// A Role is what a client may do: a set, as one client may hold several
+// (RolePanel|RoleFacilities). Guest is part of Panel, and Panel is part of
 // Facilities and of Security; those two do not include each other.
 type Role int
 
-// The roles.
+// The roles. RoleNone reads what everybody may.
 const (
-	RoleNone Role = iota
-	RoleGuest
+	RoleNone  Role = 0
+	RoleGuest Role = 1 << (iota - 1)
 	RolePanel
 	RoleFacilities
 	RoleSecurity
 )
 
+// String names the roles that no other of the set includes, such as "Panel" or
+// "Facilities+Security".
 func (r Role) String() string {
-	return [...]string{"None", "Guest", "Panel", "Facilities", "Security"}[r]
+	var names []string
+	for role, name := range map[Role]string{RoleFacilities: "Facilities", RoleSecurity: "Security"} {
+		if r&role != 0 {
+			names = append(names, name)
+		}
+	}
+	switch {
+	case names != nil:
+		slices.Sort(names)
+		return strings.Join(names, "+")
+	case r&RolePanel != 0:
+		return "Panel"
+	case r&RoleGuest != 0:
+		return "Guest"
+	}
+	return "None"
 }
 
-// includes reports whether a client with role r may do what needs the role.
+// includes reports whether a client with the roles r may do what needs the one
+// role.
 func (r Role) includes(need Role) bool {
-	if need == RoleFacilities || need == RoleSecurity {
-		return r == need
+	switch need {
+	case RoleNone:
+		return true
+	case RoleFacilities, RoleSecurity:
+		return r&need != 0
 	}
 	return r >= need
 }
@@ -226,7 +253,73 @@ var nodes = []Node{
 	value("Diagnostics/Conditions/+/Severity", oneOf("Info", "Warning", "Error"), "how bad"),
 	value("Diagnostics/Conditions/+/Since", instant, "from when"),
 	value("Diagnostics/Conditions/+/Remedy", text, "what to do, in plain English; panels translate by the condition's name"),
+
+	value("System/Serial", text, "on the plate of the box; a factory reset asks for it"),
+	value("System/Language", languages, "of the panels, unless the address says ?lang="),
+	todo("System/SetName", RoleFacilities, "name the room", Field{Name: "Name", Type: name, Text: "for people"}),
+	todo("System/SetLanguage", RoleFacilities, "choose the language of the panels", Field{Name: "Language", Type: languages, Text: "which"}),
+	todo("System/Restart", RoleFacilities, "start the box anew"),
+	todo("System/FactoryReset", RoleFacilities, "destroy the box's keys and start it as new",
+		Field{Name: "Serial", Type: text, Text: "System/Serial, as the person read it"}),
+
+	value("Setup/State", oneOf("Needed", "Enrolling", "Waiting", "Done"), "of the first set-up; absent: this room does not set itself up; Waiting: for the site's staff"),
+	value("Setup/Detail", text, "what it is at, in plain English"),
+
+	todo("Enrolment/Start", RoleFacilities, "join the site of an invitation", Field{Name: "Invitation", Type: invitation, Text: "the line that the site's staff gave"}),
+	value("Enrolment/State", oneOf("None", "Enrolling", "Waiting", "Enrolled"), "the room's place in a site"),
+	value("Enrolment/Site", text, "its name"),
+	value("Enrolment/Chip", text, "hash of the security chip's endorsement key, in hexadecimal: what staff compare"),
+	value("Enrolment/LastError", oneOf("Malformed", "Refused", "Unreachable", "OtherVerifier", "ChipUnknown", "NotAttested", "Failed"),
+		"why it last came to nothing: the invitation is no invitation, the site does not take it, no answer, an answer from somebody else, nobody vouches for the chip, the software was not accepted, anything else"),
+
+	todo("Network/Set", RoleFacilities, "set the wired network",
+		Field{Name: "Method", Type: methods, Text: "how it gets its address"},
+		Field{Name: "Address", Type: text, Optional: true, Text: "with the length of the prefix, such as 10.0.0.5/24; needed by Static"},
+		Field{Name: "Gateway", Type: text, Optional: true, Text: "an address"},
+		Field{Name: "Dns", Type: servers, Optional: true, Text: "addresses"}),
+	value("Network/Method", methods, "how the wired network gets its address"),
+	value("Network/Address", text, "as set by hand, with the length of the prefix"),
+	value("Network/Gateway", text, "as set by hand"),
+	value("Network/Dns", servers, "as set by hand"),
+	value("Network/Current", text, "the address in use, with the length of the prefix; empty: none"),
+
+	todo("Updates/Check", RoleFacilities, "look for releases at the site and on sticks; what there is shows in Offered"),
+	todo("Updates/Download", RoleFacilities, "install a release of the site; it runs after a restart, which waits for the end of the call",
+		Field{Name: "Version", Type: text, Text: "of an offer of the site"}, older),
+	todo("Updates/Import", RoleFacilities, "install a release from a stick",
+		Field{Name: "Name", Type: text, Text: "id of an offer of a stick"}, older),
+	todo("Updates/Apply", RoleFacilities, "restart into what is installed", Field{Name: "When", Type: oneOf("Now", "Idle"), Text: "at once, or once no call runs"}),
+	todo("Updates/Cancel", RoleFacilities, "stop what is being installed, or its restart"),
+	value("Updates/Running", text, "version of what runs"),
+	value("Updates/Candidate", text, "version of what is being installed or waits"),
+	value("Updates/State", oneOf("Idle", "Receiving", "Checking", "Writing", "Waiting", "Restarting", "Trying", "Committed", "RolledBack"),
+		"Waiting: installed, to run after a restart; Trying: it runs and has yet to prove itself"),
+	value("Updates/Progress", percent, "of what is being received and written"),
+	value("Updates/BlockedBy", oneOf("None", "Call"), "what the restart waits for"),
+	value("Updates/Floor", Type{Base: Number, Max: maxSeconds}, "the rollback number below which nothing runs here any more"),
+	value("Updates/DarkMinutes", Type{Base: Number, Max: 24 * 60}, "how long the room is likely to be dark at the restart"),
+	value("Updates/Failure/Version", text, "of what did not stay or was not taken"),
+	value("Updates/Failure/Reason", text, "code of the updater, such as sig_invalid or unhealthy"),
+	value("Updates/Failure/Detail", text, "in plain English"),
+	value("Updates/Offered/+/Version", text, "of a release that could be installed"),
+	value("Updates/Offered/+/Bytes", Type{Base: Number, Max: maxEpoch}, "its size"),
+	value("Updates/Offered/+/Source", oneOf("Site", "Stick"), "where it lies"),
+	event("Updates/Ready", "a release is installed and waits for a restart", version),
+	event("Updates/Started", "the restart into a release begins", version),
+	event("Updates/Committed", "a release has proved itself", version),
+	event("Updates/RolledBack", "the room came back to the release before", version,
+		Field{Name: "Reason", Type: text, Text: "code of the updater"}),
 }
+
+var (
+	languages  = oneOf("de", "en", "es", "fr", "it", "nl", "pl")
+	methods    = oneOf("Dhcp", "Static")
+	name       = Type{Base: Text, Max: 64}
+	invitation = Type{Base: Text, Max: 320}
+	servers    = Type{Base: Texts, Max: 4}
+	older      = Field{Name: "Older", Type: flag, Optional: true, Text: "even if it is older than what runs"}
+	version    = Field{Name: "Version", Type: text, Text: "which"}
+)
 
 var layouts = oneOf("Speaker", "Grid", "Content")
 
@@ -237,4 +330,5 @@ var collections = map[string]int{
 	"Status/Lobby/Waiting":          32,
 	"Status/Directory/Rooms":        500,
 	"Status/Diagnostics/Conditions": 64,
+	"Status/Updates/Offered":        32,
 }

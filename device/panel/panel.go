@@ -95,6 +95,11 @@ type Deps struct {
 	Video VideoControl
 	Stage StageControl
 	Lobby LobbyControl
+
+	System    SystemControl
+	Network   NetworkControl
+	Enrolment EnrolmentControl
+	Updates   UpdateControl
 }
 
 // A Server holds what panels see. Its methods may be called from any goroutine.
@@ -108,7 +113,7 @@ type Server struct {
 	memory   *memory
 	limits   *limits
 	page     *page
-	role     Role // of every client; without pairing there is but one
+	role     Role // of a client on this computer
 
 	closing   chan struct{} // closed when Serve drains
 	closeOnce sync.Once
@@ -131,7 +136,7 @@ func New(room Room, deps Deps, log *slog.Logger) *Server {
 		memory:  newMemory(),
 		limits:  newLimits(),
 		page:    newPage(ui.Files()),
-		role:    RolePanel,
+		role:    RolePanel | RoleFacilities, // who sits at the room's own computer has the box in hand
 		closing: make(chan struct{}),
 	}
 	s.store = newStore(s.boot, log)

@@ -166,7 +166,7 @@ func newBox(t testing.TB) *box {
 		log = slog.New(slog.NewTextHandler(&testWriter{t: t}, &slog.HandlerOptions{Level: slog.LevelError}))
 	}
 	b.srv = New(Room{ID: "ic-1", Name: "Vauban", Version: "1.2.3", Hosts: []string{"vauban.example"}},
-		Deps{Calls: b, Audio: b, Video: b, Stage: b, Lobby: b}, log)
+		Deps{Calls: b, Audio: b, Video: b, Stage: b, Lobby: b, System: b, Network: b, Enrolment: b, Updates: b}, log)
 	b.srv.Publish(func(tx *Tx) {
 		muted(tx, false)
 		tx.Set("Audio/Volume", 55)

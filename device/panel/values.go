@@ -63,3 +63,19 @@ type Condition struct {
 	Since    time.Time
 	Remedy   string // plain English
 }
+
+// An Offer is a release that could be installed, for
+// Tx.Set("Updates/Offered/<id>", o). The id stays the same while the offer does.
+type Offer struct {
+	Version string
+	Bytes   int64
+	Source  string // Site or Stick
+}
+
+// A Failure is why a release was not taken or did not stay, for
+// Tx.Set("Updates/Failure", f).
+type Failure struct {
+	Version string
+	Reason  string // code of the updater
+	Detail  string `json:",omitempty"` // plain English
+}

@@ -52,8 +52,50 @@ export interface Condition {
   Remedy?: string;
 }
 
+export type Language = "de" | "en" | "es" | "fr" | "it" | "nl" | "pl";
+export type Method = "Dhcp" | "Static";
+export type UpdateState = "Idle" | "Receiving" | "Checking" | "Writing" | "Waiting" | "Restarting" | "Trying" | "Committed" | "RolledBack";
+
+export interface Setup {
+  State?: "Needed" | "Enrolling" | "Waiting" | "Done";
+  Detail?: string;
+}
+
+export interface Enrolment {
+  State?: "None" | "Enrolling" | "Waiting" | "Enrolled";
+  Site?: string;
+  Chip?: string;
+  LastError?: "Malformed" | "Refused" | "Unreachable" | "OtherVerifier" | "ChipUnknown" | "NotAttested" | "Failed";
+}
+
+export interface Network {
+  Method?: Method;
+  Address?: string;
+  Gateway?: string;
+  Dns?: string[];
+  Current?: string;
+}
+
+export interface Offer {
+  Version?: string;
+  Bytes?: number;
+  Source?: "Site" | "Stick";
+}
+
+export interface Updates {
+  Running?: string;
+  Candidate?: string;
+  State?: UpdateState;
+  Progress?: number;
+  BlockedBy?: "None" | "Call";
+  Floor?: number;
+  DarkMinutes?: number;
+  Failure?: { Version?: string; Reason?: string; Detail?: string };
+  Offered?: { [id: string]: Offer };
+}
+
 export interface Status {
-  System?: { Name?: string; Id?: string; Version?: string; BootId?: string };
+  System?: { Name?: string; Id?: string; Version?: string; BootId?: string; Serial?: string; Language?: Language };
   Call?: {
     State?: State;
     Direction?: "Incoming" | "Outgoing";
@@ -75,6 +117,10 @@ export interface Status {
   Stage?: { Layout?: Layout };
   Directory?: { Rooms?: { [id: string]: Contact } };
   Diagnostics?: { Conditions?: { [name: string]: Condition } };
+  Setup?: Setup;
+  Enrolment?: Enrolment;
+  Network?: Network;
+  Updates?: Updates;
 }
 
 export interface Happening {
