@@ -140,6 +140,12 @@ func (a *Authority) Root() *x509.Certificate { return a.root }
 // Site returns the name of the site.
 func (a *Authority) Site() string { return a.site }
 
+// Address returns where the relay of a room is reached if staff say nothing
+// else, host:port.
+func (a *Authority) Address(room string) string {
+	return net.JoinHostPort(room+"."+a.domain, RelayPort)
+}
+
 // A Grant is what a certificate says.
 type Grant struct {
 	Room, Name string           // id and name

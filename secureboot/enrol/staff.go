@@ -13,9 +13,12 @@ import (
 
 // A CodeRequest asks for an activation code. Only staff may.
 type CodeRequest struct {
-	Serial  string `json:"serial"`            // of the box that it is for
-	Room    string `json:"room"`              // id that the room will have
-	Name    string `json:"name"`              // as panels show it and certificates hold it
+	Serial string `json:"serial"` // of the box that it is for
+	Room   string `json:"room"`   // id that the room will have
+	Name   string `json:"name"`   // as panels show it and certificates hold it
+	// Address is where the room's relay will be reached, host:port. Without it,
+	// under the room's DNS name in the domain of the site, at [RelayPort].
+	Address string `json:"address,omitempty"`
 	Voucher bool   `json:"voucher,omitempty"` // a signed voucher in place of a code
 }
 
@@ -27,6 +30,8 @@ func (r *CodeRequest) check() error {
 		return errors.New("room: 1 to 32 of a-z, 0-9 and -")
 	case !IsName(r.Name):
 		return errors.New("name: 1 to 64 bytes that print")
+	case r.Address != "" && !IsAddress(r.Address):
+		return errors.New("address: host:port")
 	}
 	return nil
 }
@@ -71,6 +76,7 @@ type Room struct {
 	ID          string    `json:"id"`
 	Name        string    `json:"name"`
 	Serial      string    `json:"serial"`
+	Address     string    `json:"address"` // of its relay, host:port
 	State       string    `json:"state"`
 	EK          string    `json:"ek"` // SHA-256 of its name, hexadecimal
 	EKCertified bool      `json:"ek_certified"`

@@ -32,6 +32,7 @@ type Voucher struct {
 	Expires  int64  `cbor:"5,keyasint"` // seconds since 1970
 	ID       []byte `cbor:"6,keyasint"` // 16 random bytes: a voucher serves once
 	Verifier []byte `cbor:"7,keyasint"` // SHA-256 of the SPKI of the verifier's TLS key
+	Address  string `cbor:"8,keyasint"` // of the room's relay, host:port
 }
 
 var (
@@ -54,7 +55,10 @@ func (a *Authority) SignVoucher(r CodeRequest, verifier [32]byte, now time.Time)
 	if err := r.check(); err != nil {
 		return nil, Voucher{}, err
 	}
-	v := Voucher{a.site, r.Serial, r.Room, r.Name, now.Add(CodeLife).Unix(), make([]byte, 16), verifier[:]}
+	if r.Address == "" {
+		r.Address = a.Address(r.Room)
+	}
+	v := Voucher{a.site, r.Serial, r.Room, r.Name, now.Add(CodeLife).Unix(), make([]byte, 16), verifier[:], r.Address}
 	_, _ = rand.Read(v.ID) // never fails
 	payload, err := voucherEncode.Marshal(v)
 	if err != nil {
@@ -117,7 +121,7 @@ func ParseVoucher(b []byte, issuing crypto.PublicKey) (Voucher, error) {
 	if again, err := voucherEncode.Marshal(v); err != nil || !bytes.Equal(again, m.Payload) {
 		return Voucher{}, ErrCode
 	}
-	if len(v.ID) != 16 || len(v.Verifier) != 32 || !isSerial(v.Serial) || !IsRoom(v.Room) || !IsName(v.Name) {
+	if len(v.ID) != 16 || len(v.Verifier) != 32 || !isSerial(v.Serial) || !IsRoom(v.Room) || !IsName(v.Name) || !IsAddress(v.Address) {
 		return Voucher{}, ErrCode
 	}
 	return v, nil

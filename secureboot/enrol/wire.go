@@ -19,6 +19,9 @@ const (
 	MaxAsk      = 1 << 10   // challenge
 )
 
+// MediaBundle is the media type of a release as one file.
+const MediaBundle = "application/vnd.in-camera.bundle"
+
 // Limits of what bodies hold.
 const (
 	maxChain  = 4       // certificates of an EK chain

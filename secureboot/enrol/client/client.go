@@ -69,6 +69,8 @@ type Client struct {
 	token string
 	tls   *tls.Config
 	web   *http.Client
+	// stream has no bound on the time of a request: see transfer.
+	stream *http.Client
 }
 
 // timeout bounds one request with its answer.
@@ -95,13 +97,18 @@ func New(base string, options ...Option) (*Client, error) {
 			return nil
 		}
 	}
-	c.web = &http.Client{
-		Timeout:   timeout,
-		Transport: &http.Transport{TLSClientConfig: c.tls, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute},
+	c.stream = &http.Client{
+		Transport: &http.Transport{
+			TLSClientConfig: c.tls, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute,
+			ExpectContinueTimeout: 5 * time.Second, // then the body goes unasked
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse // a verifier has none to give
 		},
 	}
+	bounded := *c.stream
+	bounded.Timeout = timeout
+	c.web = &bounded
 	return c, nil
 }
 
@@ -220,22 +227,37 @@ func (c *Client) do(ctx context.Context, method, path, mediaType string, body []
 	if mediaType != "" {
 		r.Header.Set("Content-Type", mediaType)
 	}
+	c.sign(r)
+	return answer(c.web, r)
+}
+
+// sign shows the token. A certificate is the connection's.
+func (c *Client) sign(r *http.Request) {
 	if c.token != "" {
 		r.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	return answer(c.web, r)
 }
 
 // answer sends a request and returns the body of a success, or a [Problem].
 func answer(web *http.Client, r *http.Request) ([]byte, error) {
 	rsp, err := web.Do(r)
 	if err != nil {
-		if errors.Is(err, ErrIdentity) {
-			return nil, ErrIdentity
-		}
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, unanswered(err)
 	}
 	defer rsp.Body.Close()
+	return read(rsp)
+}
+
+// unanswered says what a request means that had no answer.
+func unanswered(err error) error {
+	if errors.Is(err, ErrIdentity) {
+		return ErrIdentity
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// read returns the body of a success, or a [Problem].
+func read(rsp *http.Response) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(rsp.Body, maxAnswer+1))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -278,7 +278,7 @@ func Due(id *Identity, now time.Time) (bool, error) {
 // Attest has fresh evidence of the room appraised and returns the verdict with
 // its signed form.
 func (m *Member) Attest(ctx context.Context, id *Identity) (*evidence.Result, []byte, error) {
-	c, err := m.open(id)
+	c, err := m.Client(id)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -323,7 +323,7 @@ func ReadResult(ear, resultKey, nonce []byte) (*evidence.Result, error) {
 // Renew shows fresh evidence and replaces the certificates. It returns a
 // [Refusal] if the verdict refuses the room.
 func (m *Member) Renew(ctx context.Context, id *Identity) (*Identity, error) {
-	c, err := m.open(id)
+	c, err := m.Client(id)
 	if err != nil {
 		return nil, err
 	}
@@ -361,8 +361,10 @@ func (m *Member) Renew(ctx context.Context, id *Identity) (*Identity, error) {
 	return &renewed, writeJSON(m.Path, &renewed)
 }
 
-// open makes a client that shows the room's certificate.
-func (m *Member) open(id *Identity) (*Client, error) {
+// Client makes a client that shows the room's certificate, which the caller
+// closes. The verifier knows the room by it: see [Client.Directory],
+// [Client.Bundles] and [Client.Bundle].
+func (m *Member) Client(id *Identity) (*Client, error) {
 	pin, err := id.pin()
 	if err != nil {
 		return nil, err
