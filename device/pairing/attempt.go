@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pairing
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"time"
+)
+
+// A LinkRequest is what a browser that opened the link asks.
+type LinkRequest struct {
+	Window string // the nonce from the link
+	Key    []byte // SubjectPublicKeyInfo in DER
+	Name   string // as the panel calls itself
+	Proof  []byte // that it has the secret
+	Origin string // of the page, checked by the caller to be this room's
+}
+
+// A Grant is the room's answer: what the panel must store before it commits. It
+// holds the cookie, and prints without it.
+type Grant struct {
+	Panel  string
+	Role   Role
+	Cookie string
+	Proof  []byte // that the room has the secret
+}
+
+func (Grant) String() string { return "[redacted]" }
+
+// GoString implements fmt.GoStringer.
+func (Grant) GoString() string { return "[redacted]" }
+
+// LogValue implements [slog.LogValuer].
+func (Grant) LogValue() slog.Value { return slog.StringValue("[redacted]") }
+
+// A candidate is confirmed and not yet on the list. It is nowhere but in memory:
+// a restart ends it.
+type candidate struct {
+	panel  Panel
+	nonce  [16]byte
+	origin string
+	until  time.Time
+}
+
+// Link checks that a panel has the secret of the window. The attempt is counted
+// before it is checked, let alone answered. A right answer closes the window and
+// gives the panel [commitTime] to store what it got.
+//
+// Who names no open window learns just that, and it counts as no attempt: the
+// nonce is on the room's display alone, so that a stranger in the network can
+// neither guess nor lock the people at the room out.
+func (k *Keeper) Link(ctx context.Context, r LinkRequest) (Grant, error) {
+	var nonce [16]byte
+	if !decode(nonce[:], r.Window) {
+		return Grant{}, ErrClosed
+	}
+	if _, err := parseKey(r.Key); err != nil {
+		return Grant{}, err
+	}
+	if _, err := k.find(nonce); err != nil {
+		return Grant{}, err
+	}
+	if !k.attempts.TryLock() {
+		return Grant{}, ErrBusy
+	}
+	defer k.attempts.Unlock()
+	w, err := k.find(nonce)
+	if err != nil {
+		return Grant{}, err
+	}
+	k.charge(ctx)
+	context := webContext(r.Origin, r.Key, k.o.Room(), nonce, w.Role)
+	if !hmac.Equal(r.Proof, proofOf("panel", w.secret, context)) {
+		k.refused(nonce)
+		return Grant{}, ErrWrong
+	}
+	g := Grant{Role: w.Role, Proof: proofOf("room", w.secret, context)}
+	var id [8]byte
+	var cookie [32]byte
+	_, _ = rand.Read(id[:]) // never fails
+	_, _ = rand.Read(cookie[:])
+	g.Panel, g.Cookie = "p-"+hex.EncodeToString(id[:]), base64url.EncodeToString(cookie[:])
+	hash, _ := hashCookie(g.Cookie)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.window == nil || k.window.nonce != nonce {
+		return Grant{}, ErrClosed // closed by a person in the meantime
+	}
+	k.failures-- // it was charged and was right
+	k.window = nil
+	k.waiting = &candidate{
+		panel:  Panel{ID: g.Panel, Name: nameOf(r.Name), Role: w.Role, Kind: kindBrowser, Key: r.Key, Cookie: hash[:]},
+		nonce:  nonce,
+		origin: r.Origin,
+		until:  time.Now().Add(commitTime),
+	}
+	k.change()
+	return g, nil
+}
+
+// find returns the window with the nonce, if it is open.
+func (k *Keeper) find(nonce [16]byte) (*Window, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch now := time.Now(); {
+	case k.window == nil && now.Before(k.locked):
+		return nil, &LockedError{k.locked}
+	case k.window == nil, !now.Before(k.window.Until), !hmac.Equal(k.window.nonce[:], nonce[:]):
+		return nil, ErrClosed
+	}
+	return k.window, nil
+}
+
+// charge counts an attempt, here and where no power cut takes it back. With a
+// dead counter the secret of 128 bits still stands, and five tries a window.
+func (k *Keeper) charge(ctx context.Context) {
+	if k.o.Guesses != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), guessTime)
+		defer cancel()
+		if _, err := k.o.Guesses.Add(ctx); err != nil {
+			k.log.ErrorContext(ctx, "pairing attempt not counted", "err", err)
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.failures++
+}
+
+// refused ends the window after the last try.
+func (k *Keeper) refused(nonce [16]byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.log.Warn("pairing attempt failed", "failures", k.failures)
+	if k.failures%maxTries == 0 {
+		if k.window != nil && k.window.nonce == nonce {
+			k.window = nil
+		}
+		k.lock(time.Now())
+	}
+	k.change()
+}
+
+// A CommitRequest is how a panel says that it has stored its key for good.
+type CommitRequest struct {
+	Panel     string
+	Cookie    string
+	Origin    string
+	Signature []byte // by the key
+}
+
+// Commit puts the panel on the list, durably. The same commit again is no error:
+// the answer to the first may be lost.
+func (k *Keeper) Commit(ctx context.Context, r CommitRequest) error {
+	hash, ok := hashCookie(r.Cookie)
+	if !ok {
+		return ErrUnknown
+	}
+	if p, _, err := k.ByCookie(r.Cookie); err == nil && p.ID == r.Panel {
+		return nil
+	}
+	count, counted := k.count(ctx)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c := k.waiting
+	if c == nil || c.panel.ID != r.Panel || !c.panel.has(hash) || !time.Now().Before(c.until) {
+		return ErrUnknown
+	}
+	if r.Origin != c.origin || !signed(c.panel.Key, commitMessage(c.origin, k.o.Room(), c.nonce, c.panel.ID), r.Signature) {
+		return ErrWrong
+	}
+	if len(k.book.Panels) >= maxPanels {
+		return ErrFull
+	}
+	p := c.panel
+	p.Paired = time.Now().UTC().Truncate(time.Second)
+	err := k.editLocked(func(b *book) error {
+		b.Panels = append(b.Panels, p)
+		b.Paired = true
+		if counted {
+			b.Baseline = &count
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	k.waiting, k.failures, k.locked = nil, 0, time.Time{}
+	k.log.InfoContext(ctx, "panel paired", "panel", p.ID, "name", p.Name, "role", string(p.Role))
+	return nil
+}
+
+// Challenge returns the room's part of a proof, for [Session].
+func Challenge() (c [32]byte) {
+	_, _ = rand.Read(c[:]) // never fails
+	return c
+}

@@ -1,0 +1,471 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package pairing decides which panels may control the room. A panel is paired
+// once, in a window of three minutes, by a secret that only the room itself
+// shows; from then on a key that never leaves the panel is all that counts.
+//
+// The wirer opens a [Keeper] on a file of the encrypted disk, runs it, and gives
+// it to package panel, which carries the messages of browsers:
+//
+//	cert, err := pairing.LoadCertificate("/var/lib/in-camera/panel.pem", names)
+//	keeper, err := pairing.Open(ctx, pairing.Options{
+//		Path:    "/var/lib/in-camera/panels.json",
+//		Room:    func() string { return "ic-7f3a" },
+//		Pin:     pairing.PinOf(cert),
+//		Port:    443,
+//		Guesses: provision.NewGuesses(chip),
+//		Display: pairing.NewNotice("/run/in-camera-roomd/pairing", log),
+//	}, log)
+//	go keeper.Run(ctx)
+//	server := panel.New(room, panel.Deps{Pairing: keeper}, log)
+//	go server.ServePaired(ctx, listener, cert)
+//
+// While the room was never paired a window is always open, one after another,
+// each with fresh secrets; who pairs in it has the role Facilities. Afterwards
+// only a client with that role opens one. Nothing else does: no network that is
+// missing, no clock that is wrong, no restart.
+//
+// A browser shows its key by WebCrypto and cannot see the TLS session. Against a
+// man in the middle whose certificate people clicked away, this protocol keeps
+// the room's secret and the panel's key, and not the session.
+package pairing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+const (
+	windowTime = 3 * time.Minute
+	commitTime = 60 * time.Second // for the panel to store its key and say so
+	guessTime  = 10 * time.Second // for the counter
+
+	addressTime = 5 * time.Second // between looks at the addresses, while links are shown
+	maxTries   = 5
+	maxPanels  = 64
+)
+
+// locks is how long no window opens after the first, second, third and any
+// later five wrong answers. It runs anew from each start, so that pulling the
+// plug gains nothing.
+var locks = []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour}
+
+// A GuessCounter counts attempts where neither a power cut nor another disk takes
+// one back.
+type GuessCounter interface {
+	// Count returns a number that Add raises by one and nothing lowers.
+	Count(ctx context.Context) (uint64, error)
+	// Add counts one more and returns the new number.
+	Add(ctx context.Context) (uint64, error)
+}
+
+// A Display tells the people at the room how to pair. It is called by
+// [Keeper.Run] alone, and what it shows must reach nobody else: it holds the
+// secret.
+type Display interface {
+	Show(w Window) // a window opened; it replaces the one before
+	Hide()         // none is open
+}
+
+// Options say what a keeper works on.
+type Options struct {
+	Path    string        // of the list of panels; its folder exists
+	Room    func() string // the room's id
+	Pin     [32]byte      // SHA-256 of the public key of the TLS certificate, see [PinOf]
+	Port    uint16        // of the panel's TLS listener, for the links
+	Names   []string      // of the room in the network, for the links
+	Guesses GuessCounter  // nil: wrong answers are counted until the next start only
+	Display Display
+}
+
+// Errors that a client is told apart.
+var (
+	// ErrClosed means that the window is over, or was never there: the person
+	// needs the link that the room shows now.
+	ErrClosed = errors.New("pairing: no such window is open")
+	// ErrWrong is every proof that does not fit.
+	ErrWrong = errors.New("pairing: the proof is wrong")
+	// ErrBusy means that another attempt is being checked.
+	ErrBusy = errors.New("pairing: another attempt is being checked")
+	// ErrFull means that a panel must be unpaired first.
+	ErrFull = errors.New("pairing: there are as many panels as the room takes")
+	// ErrUnknown means that no such panel is paired.
+	ErrUnknown = errors.New("pairing: no such panel")
+	// ErrStore means that the list of panels could not be written; nothing has
+	// changed.
+	ErrStore = errors.New("pairing: the list of panels cannot be written")
+)
+
+// A LockedError means that too many answers were wrong.
+type LockedError struct{ Until time.Time }
+
+func (e *LockedError) Error() string {
+	return "pairing: locked after wrong answers until " + e.Until.Format(time.RFC3339)
+}
+
+// A State is what people with the role Facilities see of pairing.
+type State struct {
+	Open        bool
+	Role        Role
+	Until       time.Time // of the window
+	TriesLeft   int
+	LockedUntil time.Time // zero: not locked
+	Panels      []Panel   // in the order in which they were paired
+}
+
+// A Keeper owns the list of panels and the window. Its methods may be called
+// from any goroutine.
+type Keeper struct {
+	o    Options
+	log  *slog.Logger
+	wake chan struct{} // tells Run that a deadline moved
+
+	attempts sync.Mutex // held by the one attempt that is checked
+
+	mu       sync.Mutex
+	book     book
+	gone     map[string]chan struct{} // by panel, closed when it is unpaired
+	window   *Window
+	waiting  *candidate // confirmed, not yet stored by its panel
+	failures uint64     // since the last panel was paired
+	locked   time.Time
+	changed  chan struct{} // closed and replaced at each change
+}
+
+// Open reads the list of panels, and begins one where there is none. A list
+// that cannot be read is an error: to take it for an empty one would let the
+// next person at the room pair.
+func Open(ctx context.Context, o Options, log *slog.Logger) (*Keeper, error) {
+	k := &Keeper{
+		o: o, log: log, wake: make(chan struct{}, 1), gone: map[string]chan struct{}{}, changed: make(chan struct{}),
+	}
+	b, err := loadBook(o.Path)
+	if err != nil {
+		return nil, err
+	}
+	count, counted := k.count(ctx)
+	fresh := b == nil
+	if fresh {
+		b = &book{Version: bookVersion}
+	}
+	if counted && b.Baseline == nil {
+		b.Baseline, fresh = &count, true
+	}
+	if fresh {
+		if err := b.save(o.Path); err != nil {
+			return nil, err
+		}
+	}
+	k.book = *b
+	for _, p := range k.book.Panels {
+		k.gone[p.ID] = make(chan struct{})
+	}
+	if counted {
+		k.failures = maxTries // a counter below its baseline is another chip's
+		if count >= *k.book.Baseline {
+			k.failures = count - *k.book.Baseline
+		}
+	}
+	k.lock(time.Now())
+	return k, nil
+}
+
+func (k *Keeper) count(ctx context.Context) (uint64, bool) {
+	if k.o.Guesses == nil {
+		return 0, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, guessTime)
+	defer cancel()
+	n, err := k.o.Guesses.Count(ctx)
+	if err != nil {
+		k.log.ErrorContext(ctx, "pairing attempts cannot be read", "err", err)
+	}
+	return n, err == nil
+}
+
+// lock sets how long no window opens, from the number of failures.
+func (k *Keeper) lock(now time.Time) {
+	k.locked = time.Time{}
+	if level := k.failures / maxTries; level > 0 {
+		k.locked = now.Add(locks[min(level, uint64(len(locks)))-1])
+	}
+}
+
+// Run opens windows while the room was never paired, ends them in time, and
+// keeps the display true, until ctx is done.
+func (k *Keeper) Run(ctx context.Context) error {
+	var shown *Window
+	defer k.o.Display.Hide()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			k.CloseWindow()
+			return context.Cause(ctx)
+		case <-timer.C:
+		case <-k.wake:
+		}
+		open, next := k.step(time.Now())
+		if open != shown {
+			if shown = open; open != nil {
+				k.o.Display.Show(*open)
+				k.log.InfoContext(ctx, "pairing window opened", "role", string(open.Role), "until", open.Until)
+			} else {
+				k.o.Display.Hide()
+				k.log.InfoContext(ctx, "pairing window closed")
+			}
+		}
+		timer.Reset(next)
+	}
+}
+
+// step does what is due, and returns the window that is open and when to look
+// again.
+func (k *Keeper) step(now time.Time) (*Window, time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	next := time.Hour
+	due := func(at time.Time) bool {
+		if d := at.Sub(now); d > 0 {
+			next = min(next, d)
+			return false
+		}
+		return true
+	}
+	if k.waiting != nil && due(k.waiting.until) {
+		k.waiting = nil
+		k.change()
+	}
+	if k.window != nil && due(k.window.Until) {
+		k.window = nil
+		k.change()
+	}
+	if !k.locked.IsZero() && due(k.locked) {
+		k.locked = time.Time{}
+		k.change()
+	}
+	if !k.book.Paired && k.window == nil && k.waiting == nil && k.locked.IsZero() {
+		k.open(Facilities, now)
+		next = min(next, windowTime)
+	}
+	if k.window != nil {
+		next = min(next, addressTime)
+		if hosts := k.hosts(); !slices.Equal(hosts, k.window.hosts) {
+			moved := *k.window
+			moved.hosts = hosts
+			k.window = &moved // a new one, so that it is shown anew
+		}
+	}
+	return k.window, next
+}
+
+// open replaces the window with a fresh one.
+func (k *Keeper) open(role Role, now time.Time) {
+	k.window = newWindow(role, now)
+	k.window.pin, k.window.hosts = k.o.Pin, k.hosts()
+	k.change()
+}
+
+// change tells who watches. k.mu is held.
+func (k *Keeper) change() {
+	close(k.changed)
+	k.changed = make(chan struct{})
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// hosts lists how the room is reached: by its names, then by its addresses.
+func (k *Keeper) hosts() []string {
+	var out []string
+	for _, name := range append(slices.Clone(k.o.Names), Addresses()...) {
+		if k.o.Port == 443 {
+			if addr, err := netip.ParseAddr(name); err == nil && addr.Is6() {
+				name = "[" + name + "]"
+			}
+			out = append(out, name)
+		} else {
+			out = append(out, net.JoinHostPort(name, strconv.Itoa(int(k.o.Port))))
+		}
+	}
+	return out
+}
+
+// Addresses lists the addresses of this computer that others can reach, IPv4
+// first.
+func Addresses() []string {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var four, six []string
+	for _, a := range all {
+		p, err := netip.ParsePrefix(a.String())
+		addr := p.Addr().Unmap()
+		switch {
+		case err != nil || !addr.IsGlobalUnicast():
+		case addr.Is4():
+			four = append(four, addr.String())
+		default:
+			six = append(six, addr.String())
+		}
+	}
+	return append(four, six...)
+}
+
+// State returns the present state, and a channel that is closed at the next
+// change.
+func (k *Keeper) State() (State, <-chan struct{}) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := State{
+		TriesLeft: maxTries - int(k.failures%maxTries), //nolint:gosec // below 5
+		Panels:    slices.Clone(k.book.Panels), LockedUntil: k.locked,
+	}
+	if k.window != nil {
+		s.Open, s.Role, s.Until = true, k.window.Role, k.window.Until
+	}
+	return s, k.changed
+}
+
+// OpenWindow opens a window for panels with the role, in place of one that is
+// open. The caller answers for who asked: only a client with the role
+// Facilities may.
+func (k *Keeper) OpenWindow(role Role) (Window, error) {
+	if !role.valid() {
+		return Window{}, fmt.Errorf("pairing: no panel has the role %q", string(role))
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.locked.IsZero() && time.Now().Before(k.locked) {
+		return Window{}, &LockedError{k.locked}
+	}
+	if len(k.book.Panels) >= maxPanels {
+		return Window{}, ErrFull
+	}
+	k.open(role, time.Now())
+	return *k.window, nil
+}
+
+// CloseWindow closes the window, if one is open. While the room was never
+// paired the next one opens at once.
+func (k *Keeper) CloseWindow() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.window != nil {
+		k.window = nil
+		k.change()
+	}
+}
+
+// Panel returns a paired panel, and a channel that is closed when it is
+// unpaired.
+func (k *Keeper) Panel(id string) (Panel, <-chan struct{}, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, p := range k.book.Panels {
+		if p.ID == id {
+			return p, k.gone[id], nil
+		}
+	}
+	return Panel{}, nil, ErrUnknown
+}
+
+// ByCookie returns the panel that has the cookie.
+func (k *Keeper) ByCookie(cookie string) (Panel, <-chan struct{}, error) {
+	hash, ok := hashCookie(cookie)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if ok {
+		for _, p := range k.book.Panels {
+			if p.has(hash) {
+				return p, k.gone[p.ID], nil
+			}
+		}
+	}
+	return Panel{}, nil, ErrUnknown
+}
+
+// Seen notes that a panel proved itself now. It is written with the next change
+// of the list.
+func (k *Keeper) Seen(id string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i := range k.book.Panels {
+		if k.book.Panels[i].ID == id {
+			k.book.Panels[i].Seen = time.Now().UTC().Truncate(time.Second)
+			k.change()
+		}
+	}
+}
+
+// Unpair takes a panel off the list. Once it returns nil, the panel's sessions
+// have been told to end.
+func (k *Keeper) Unpair(id string) error {
+	return k.edit(func(b *book) error {
+		i := slices.IndexFunc(b.Panels, func(p Panel) bool { return p.ID == id })
+		if i < 0 {
+			return ErrUnknown
+		}
+		b.Panels = slices.Delete(b.Panels, i, i+1)
+		return nil
+	})
+}
+
+// Rename gives a panel another name for people.
+func (k *Keeper) Rename(id, name string) error {
+	return k.edit(func(b *book) error {
+		i := slices.IndexFunc(b.Panels, func(p Panel) bool { return p.ID == id })
+		if i < 0 {
+			return ErrUnknown
+		}
+		b.Panels[i].Name = nameOf(name)
+		return nil
+	})
+}
+
+func (k *Keeper) edit(f func(*book) error) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.editLocked(f)
+}
+
+// editLocked changes a copy of the list, writes it, and then lets it be so. k.mu
+// is held.
+func (k *Keeper) editLocked(f func(*book) error) error {
+	b := k.book
+	b.Panels = slices.Clone(b.Panels)
+	if err := f(&b); err != nil {
+		return err
+	}
+	if err := b.save(k.o.Path); err != nil {
+		k.log.Error("panels not written", "err", err)
+		return fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	k.book = b
+	kept := map[string]bool{}
+	for _, p := range b.Panels {
+		kept[p.ID] = true
+		if k.gone[p.ID] == nil {
+			k.gone[p.ID] = make(chan struct{})
+		}
+	}
+	for id, gone := range k.gone {
+		if !kept[id] {
+			close(gone)
+			delete(k.gone, id)
+		}
+	}
+	k.change()
+	return nil
+}
