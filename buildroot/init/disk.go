@@ -16,6 +16,7 @@ import (
 // of other disks, such as a USB stick's, are not looked at.
 type disk struct {
 	system, esp, data string // paths of devices
+	idle              string // the system partition that does not run; empty if there is none
 	super             superblock
 }
 
@@ -48,7 +49,7 @@ func lookForDisk(sys, dev string, i image) (*disk, error) {
 		return nil, err
 	}
 	var found *disk
-	parent := ""
+	parent, slot := "", ""
 	byParent := map[string]map[string]string{}
 	refusal := errNotFound
 	for _, e := range entries {
@@ -72,12 +73,13 @@ func lookForDisk(sys, dev string, i image) (*disk, error) {
 			refusal = fmt.Errorf("%s: %w", label, err)
 			continue
 		}
-		found, parent = &disk{system: path, super: super}, of
+		found, parent, slot = &disk{system: path, super: super}, of, label
 	}
 	if found == nil {
 		return nil, fmt.Errorf("no system partition for the running image: %w", refusal)
 	}
 	found.esp, found.data = byParent[parent]["esp"], byParent[parent]["data"]
+	found.idle = byParent[parent][map[string]string{"system_a": "system_b", "system_b": "system_a"}[slot]]
 	if found.esp == "" || found.data == "" {
 		return nil, errors.New("the disk of the system partition lacks esp or data")
 	}

@@ -68,7 +68,11 @@ func boot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := mountSystem(disk, image); err != nil {
+	trial := onTrial()
+	if err := leaveSlot(runDir, disk, trial); err != nil {
+		return err
+	}
+	if err := mountSystem(disk, image, trial); err != nil {
 		return err
 	}
 	if err := openData(ctx, chip, disk, release); err != nil {

@@ -59,15 +59,21 @@ func secureBoot(variable string) string {
 // (systemd: Automatic Boot Assessment).
 const bootCount = "/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 
+// onTrial reports whether the loader counts this start.
+func onTrial() bool {
+	_, err := os.Stat(bootCount)
+	return err == nil
+}
+
 // mountSystem mounts the verified system partition. A damaged block is found
 // when it is read, so a boot on trial reads all of it.
-func mountSystem(d *disk, i image) error {
+func mountSystem(d *disk, i image, trial bool) error {
 	table, sectors := d.super.table(d.system, i)
 	device, err := mapReadOnly("system", "verity", table, sectors)
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(bootCount); err == nil {
+	if trial {
 		if err := readAll(device); err != nil {
 			return fmt.Errorf("the system partition is damaged: %w", err)
 		}

@@ -75,9 +75,12 @@ func parseRelease(text, key []byte) (release, error) {
 	return release{v.Version, v.Rollback, v.PolicyKey, seal.RootKey{Generation: v.RootGeneration, Key: ec}}, nil
 }
 
+// policiesName is the file of what was signed for this release.
+func (r release) policiesName() string { return "in-camera_" + r.version + ".policies.cbor" }
+
 // policies reads, from the folder of the UKIs, what was signed for this release.
 func (r release) policies(dir string) (*seal.Policies, []byte, error) {
-	b, err := readUpTo(filepath.Join(dir, "in-camera_"+r.version+".policies.cbor"), maxPolicies)
+	b, err := readUpTo(filepath.Join(dir, r.policiesName()), maxPolicies)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", seal.ErrPolicies, err)
 	}

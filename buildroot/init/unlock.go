@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -46,7 +45,7 @@ func openData(ctx context.Context, c *chip, d *disk, r release) error {
 		}
 	}
 	clear(key)
-	if err := leaveFiles(r); err != nil {
+	if err := leaveFiles(runDir, r); err != nil {
 		return err
 	}
 	if err := unix.Unmount(espDir, 0); err != nil {
@@ -55,7 +54,7 @@ func openData(ctx context.Context, c *chip, d *disk, r release) error {
 	if err := unix.Mount(vault.path(), newRoot+"/var", "ext4", unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
 		return fmt.Errorf("mount the data: %w", err)
 	}
-	return nil
+	return leaveBoots(runDir, newRoot+"/var")
 }
 
 // mountESP mounts the ESP read-only: FAT has no journal.
@@ -151,34 +150,4 @@ func setUp(ctx context.Context, c *chip, vault *luks, r release, p *seal.Policie
 		}
 		say("that is not the key; here is a new one")
 	}
-}
-
-// leaveFiles puts what the running system must know of its release, and the
-// blobs that only this TPM opens, where it reads them. The ESP stays unmounted.
-func leaveFiles(r release) error {
-	files := map[string]string{}
-	if _, err := os.Stat(filepath.Join(ukiDir, "in-camera_"+r.version+".policies.cbor")); err == nil {
-		files[filepath.Join(ukiDir, "in-camera_"+r.version+".policies.cbor")] = filepath.Join(runDir, "policies.cbor")
-	}
-	entries, err := os.ReadDir(storeDir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	store := filepath.Join(runDir, "store")
-	if err := os.MkdirAll(store, 0o755); err != nil { //nolint:gosec // the blobs are public
-		return err
-	}
-	for _, e := range entries {
-		files[filepath.Join(storeDir, e.Name())] = filepath.Join(store, e.Name())
-	}
-	for from, to := range files {
-		b, err := readUpTo(from, maxPolicies)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(to, b, 0o644); err != nil { //nolint:gosec // public
-			return err
-		}
-	}
-	return nil
 }
