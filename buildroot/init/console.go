@@ -23,10 +23,11 @@ const maxLine = 256
 type prompt struct {
 	out io.Writer
 	in  *bufio.Reader
+	dog *watchdog // is told who is waited for
 }
 
-func newPrompt(in io.Reader, out io.Writer) prompt {
-	return prompt{out, bufio.NewReaderSize(in, maxLine)}
+func newPrompt(in io.Reader, out io.Writer, dog *watchdog) prompt {
+	return prompt{out, bufio.NewReaderSize(in, maxLine), dog}
 }
 
 // ask writes the question and returns the next line without blanks around it.
@@ -35,6 +36,8 @@ func (p prompt) ask(question string) (string, error) {
 	if _, err := fmt.Fprintf(p.out, "in-camera: %s\n", question); err != nil {
 		return "", err
 	}
+	p.dog.person()
+	defer p.dog.step()
 	line, tooLong, err := p.in.ReadLine()
 	text := string(line)
 	for tooLong && err == nil {

@@ -36,6 +36,7 @@ type luks struct {
 	header string // scratch file in memory for a new header
 	name   string // of the mapping
 	root   string // where the tools are
+	dog    *watchdog
 }
 
 func (l *luks) path() string { return filepath.Join("/dev/mapper", l.name) }
@@ -129,6 +130,7 @@ func (l *luks) cryptsetup(ctx context.Context, key seal.Secret, args ...string) 
 
 // tool runs a program of the system partition, with stdin.
 func (l *luks) tool(ctx context.Context, stdin []byte, path string, args ...string) error {
+	l.dog.step()
 	ctx, cancel := context.WithTimeout(ctx, luksFor)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // programs of the verified partition, by constant paths

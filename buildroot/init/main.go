@@ -42,6 +42,8 @@ func boot(ctx context.Context) error {
 	if err := mountKernel(); err != nil {
 		return err
 	}
+	dog := openWatchdog(watchdogDevice)
+	go dog.run(ctx)
 	text, err := readUpTo("/proc/cmdline", maxCommandLine)
 	if err != nil {
 		return err
@@ -68,6 +70,7 @@ func boot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	dog.step()
 	trial := onTrial()
 	if err := leaveSlot(runDir, disk, trial); err != nil {
 		return err
@@ -75,7 +78,8 @@ func boot(ctx context.Context) error {
 	if err := mountSystem(disk, image, trial); err != nil {
 		return err
 	}
-	if err := openData(ctx, chip, disk, release); err != nil {
+	dog.step()
+	if err := openData(ctx, chip, disk, release, dog); err != nil {
 		return err
 	}
 	if chip != nil {
@@ -86,5 +90,6 @@ func boot(ctx context.Context) error {
 			return err
 		}
 	}
+	dog.step()
 	return switchRoot()
 }

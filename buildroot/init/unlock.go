@@ -26,9 +26,9 @@ const (
 // openData mounts the room's data as /var of the new root. It sets a new room up
 // first. Where it cannot, it stays in the recovery screen until somebody types
 // the recovery key.
-func openData(ctx context.Context, c *chip, d *disk, r release) error {
-	vault := &luks{device: d.data, header: "/run/in-camera/header", name: "data", root: newRoot}
-	talk := newPrompt(os.Stdin, os.Stdout)
+func openData(ctx context.Context, c *chip, d *disk, r release, dog *watchdog) error {
+	vault := &luks{device: d.data, header: "/run/in-camera/header", name: "data", root: newRoot, dog: dog}
+	talk := newPrompt(os.Stdin, os.Stdout, dog)
 	if err := mountESP(d.esp); err != nil {
 		return err
 	}
