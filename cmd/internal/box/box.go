@@ -45,18 +45,24 @@ type Config struct {
 	Serial   string `json:"serial"`   // of the box, as on its label
 
 	// Firmware and Phases are the logs of the measured boot.
-	Firmware string `json:"firmware_log"`
-	Phases   string `json:"phase_log"`
+	Firmware string `json:"firmware_log,omitempty"`
+	Phases   string `json:"phase_log,omitempty"`
 
-	Board     string `json:"board"` // as the reference values name it
-	Software  string `json:"software"`
-	Version   string `json:"version"`
-	BootCount uint64 `json:"boot_count"`
+	// ReleaseFile is where the running image says what it is, and Boots counts
+	// its starts: what an update changes is of the image, and not of the room.
+	// Where there is no image, the members that follow say it.
+	ReleaseFile string `json:"release,omitempty"`
+	Boots       string `json:"boots,omitempty"`
+
+	Board     string `json:"board,omitempty"` // as the reference values name it
+	Software  string `json:"software,omitempty"`
+	Version   string `json:"version,omitempty"`
+	BootCount uint64 `json:"boot_count,omitempty"`
 }
 
 // Resolve makes the paths relative to a folder.
 func (c *Config) Resolve(dir string) {
-	for _, p := range []*string{&c.Policies, &c.Root, &c.Store, &c.Firmware, &c.Phases} {
+	for _, p := range []*string{&c.Policies, &c.Root, &c.Store, &c.Firmware, &c.Phases, &c.ReleaseFile, &c.Boots} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -112,8 +118,12 @@ type Box struct {
 	Logs func() (firmware, phases []byte, err error)
 }
 
-// Provisioned finds what provisioning left in the TPM and in the store.
+// Provisioned finds what provisioning left in the TPM and in the store, and has
+// c say what runs.
 func Provisioned(t *tpm.TPM, c *Config) (*Box, error) {
+	if err := c.Identify(); err != nil {
+		return nil, err
+	}
 	policies, root, err := c.Release()
 	if err != nil {
 		return nil, err
