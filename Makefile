@@ -24,7 +24,7 @@ TAGS := -tags simtpm
 RELEASE := -trimpath -buildvcs=false -tags release -ldflags '-s -w -buildid= -X main.version=$(VERSION)'
 
 .DEFAULT_GOAL := help
-.PHONY: help deps go ui build demo demo-check check lint test peers interop bench-mls bench fuzz cross vuln clean
+.PHONY: help deps go ui build demo demo-check check lint test peers interop bench-mls bench fuzz cross sysroot vuln clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ DEBS := build-essential pkg-config ca-certificates libvpx-dev libyuv-dev libasou
         libssl-dev swtpm swtpm-tools tpm2-tools systemd binutils-aarch64-linux-gnu sbsigntool openssl postgresql nftables iproute2
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 INSTALL = dpkg-query -W -f '$${Status}\n' $(1) 2>/dev/null | awk '/ok installed/{n++} END{exit n!=$(words $(1))}' || \
-          { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -qy --no-install-recommends $(1); }
+          { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -qy -o DPkg::Lock::Timeout=400 --no-install-recommends $(1); }
 
 deps: go ## Install what the build and the tests need, on Debian
 	@$(call INSTALL,$(DEBS))
@@ -113,29 +113,21 @@ clean: ## Remove what was built
 	find device/panel/ui/dist -mindepth 1 ! -name README.md -delete
 
 # The C libraries of the target come from Debian's arm64 packages, unpacked into
-# a private root: nothing of this computer's own package state changes. An image
-# build passes its own SYSROOT.
+# a private root: nothing of this computer's own package state changes.
 CROSS       := aarch64-linux-gnu-
 CROSSDEBS   := gcc-aarch64-linux-gnu g++-aarch64-linux-gnu qemu-user-static
 TARGETDEBS  := libc6-dev libstdc++-12-dev libvpx-dev libyuv-dev libasound2-dev libwebrtc-audio-processing-dev
-SYSROOT     ?= $(CURDIR)/out/sysroot
+SYSROOT     := $(CURDIR)/out/sysroot
 CROSSENV     = GOOS=linux GOARCH=arm64 CGO_ENABLED=1 CC='$(CROSS)gcc --sysroot=$(SYSROOT)' CXX='$(CROSS)g++ --sysroot=$(SYSROOT)' \
                PKG_CONFIG_SYSROOT_DIR='$(SYSROOT)' \
                PKG_CONFIG_LIBDIR='$(SYSROOT)/usr/lib/aarch64-linux-gnu/pkgconfig:$(SYSROOT)/usr/share/pkgconfig'
 
-cross: deps ui $(SYSROOT)/.complete ## Build the release programs for ARM64 in out/arm64/ and run them under QEMU
+cross: deps ui sysroot ## Build the release programs for ARM64 in out/arm64/ and run them under QEMU
 	@$(call INSTALL,$(CROSSDEBS))
 	$(CROSSENV) go build $(RELEASE) -o out/arm64/ ./cmd/roomd
 	ROOMD_ARM64='$(CURDIR)/out/arm64/roomd' QEMU='qemu-aarch64-static -L $(SYSROOT)' go test -tags cross -count=1 -run '^TestCross$$' -v ./cmd/roomd
 
-$(CURDIR)/out/sysroot/.complete: Makefile
-	@rm -rf out/sysroot out/apt && mkdir -p out/sysroot out/apt/state out/apt/lists/partial out/apt/cache/archives/partial && : >out/apt/status
-	@printf '%s\n' 'APT::Architecture "arm64"; APT::Architectures { "arm64"; }; APT::Install-Recommends "false"; APT::Sandbox::User "root";' \
-	  'Dir::State "$(CURDIR)/out/apt/state"; Dir::State::lists "$(CURDIR)/out/apt/lists"; Dir::State::status "$(CURDIR)/out/apt/status";' \
-	  'Dir::Cache "$(CURDIR)/out/apt/cache";' >out/apt/apt.conf
-	APT_CONFIG=$(CURDIR)/out/apt/apt.conf apt-get update -q
-	APT_CONFIG=$(CURDIR)/out/apt/apt.conf apt-get install -qy --download-only $(TARGETDEBS)
-	@for deb in out/apt/cache/archives/*.deb; do dpkg -x "$$deb" out/sysroot; done
-	@rm -rf out/apt && touch $@
+sysroot:
+	@buildroot/debian/sysroot $(SYSROOT) $(TARGETDEBS)
 
 include buildroot/image.mk

@@ -12,44 +12,47 @@ BOOTDEBS   := qemu-system-arm qemu-efi-aarch64 ipxe-qemu swtpm swtpm-tools mtool
 KERNELS    ?= ../shared/kernel
 FRAGMENTS  := buildroot/board/common/linux/base.config buildroot/board/common/linux/hardening.config buildroot/board/$(BOARD)/linux.config
 
-# VERSION names files on a FAT file system, and goes into shell and JSON.
-IMAGE_VERSION = $(shell echo '$(VERSION)' | tr -c 'A-Za-z0-9.\n-' '-')
+# A version that a bundle can name: the tag, or one that grows with each commit.
+SEMANTIC      := ^v?([0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}(-[0-9a-z][0-9a-z.]{0,15})?)$$
+IMAGE_VERSION  = $(or $(shell sed -nE 's/$(SEMANTIC)/\1/p' <<<'$(VERSION)'),0.1.0-dev.$(shell git rev-list --count HEAD 2>/dev/null || echo 0))
+
+# One build at a time is at work in out/image.
+ALONE = mkdir -p $(IMAGE) && exec 9>$(IMAGE)/.lock && flock 9
 
 .PHONY: kernel image image-lock image-parts e2e
 
 kernel: ## Take the kernel that was built before, if it is what the tree asks for
 	@$(call INSTALL,zstd)
-	@mkdir -p $(IMAGE)/kernel
-	cd $(KERNELS) && sha256sum -c --quiet --ignore-missing SHA256SUMS
-	buildroot/board/common/check-kconfig $(KERNELS)/resolved-release.config $(FRAGMENTS)
-	cp $(KERNELS)/resolved-release.config $(IMAGE)/kernel/kernel.config
+	@$(ALONE); mkdir -p $(IMAGE)/kernel; \
+	(cd $(KERNELS) && sha256sum -c --quiet --ignore-missing SHA256SUMS); \
+	buildroot/board/common/check-kconfig $(KERNELS)/resolved-release.config $(FRAGMENTS); \
+	install -m 0644 $(KERNELS)/resolved-release.config $(IMAGE)/kernel/kernel.config; \
 	zstd -dqf $(KERNELS)/Image-release.zst -o $(IMAGE)/kernel/Image
 
 image-lock: ## Take the Debian packages that the mirror has now
-	buildroot/debian/fetch $(IMAGE) update
+	@$(ALONE); buildroot/debian/fetch $(IMAGE) update
 
-image-parts: ui kernel $(CURDIR)/out/sysroot/.complete
+image-parts: ui kernel sysroot
 	@$(call INSTALL,$(IMAGEDEBS))
-	buildroot/debian/fetch $(IMAGE)
-	$(CROSSENV) go build $(RELEASE) -o $(IMAGE)/programs/ ./cmd/roomd
-	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build $(RELEASE) -o $(IMAGE)/programs/ ./buildroot/init
-	CGO_ENABLED=0 go build -trimpath -o $(IMAGE)/host/bin/ ./cmd/mkbundle ./buildroot/initramfs
-	@[ -e $(KEYS)/db.crt ] || $(IMAGE)/host/bin/mkbundle keys -out $(KEYS)
+	@$(ALONE); buildroot/debian/fetch $(IMAGE); \
+	$(CROSSENV) go build $(RELEASE) -o $(IMAGE)/programs/ ./cmd/roomd; \
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build $(RELEASE) -o $(IMAGE)/programs/ ./cmd/roomctl $(wildcard ./cmd/boxd) ./buildroot/init; \
+	CGO_ENABLED=0 go build -trimpath -o $(IMAGE)/host/bin/ ./cmd/mkbundle ./buildroot/initramfs; \
+	[ -e $(KEYS)/db.crt ] || $(IMAGE)/host/bin/mkbundle keys -out $(KEYS)
 
 # MAKEDISK makes a disk in a folder: its own root, and all that follows from it.
 MAKEDISK = mkdir -p $(1) && cp $(IMAGE)/kernel/Image $(IMAGE)/kernel/kernel.config $(1)/ && \
   TEST_OVERLAY=$(2) buildroot/debian/assemble $(IMAGE) $(1) && \
   export TARGET_DIR=$(1)/target BINARIES_DIR=$(1) HOST_DIR=$(IMAGE)/host BR2_EXTERNAL_IN_CAMERA_PATH=$(CURDIR)/buildroot \
-    KEYS=$(KEYS) VERSION=$(IMAGE_VERSION) ROLLBACK=$(ROLLBACK) VARIANT=debian-qemu && \
+    KEYS=$(KEYS) VERSION=$(IMAGE_VERSION) ROLLBACK=$(ROLLBACK) VARIANT=debian && \
   buildroot/board/common/post-build.sh $(1)/target $(BOARD) && buildroot/board/common/post-image.sh $(1) $(BOARD)
 
 image: image-parts ## Build the image for QEMU in out/image/release/disk.img
-	@$(call MAKEDISK,$(IMAGE)/release,)
+	@$(ALONE); $(call MAKEDISK,$(IMAGE)/release,)
 
 # The certificates of the room under test begin today: its clock must know that.
 e2e: image-parts ## Boot the image in QEMU with a software TPM and judge it, with a table
 	@$(call INSTALL,$(BOOTDEBS) openssl)
-	@buildroot/e2e/overlay $(IMAGE)/overlay
-	@export CLOCK_EPOCH=$$(date +%s); $(call MAKEDISK,$(IMAGE)/test,$(IMAGE)/overlay)
+	@$(ALONE); buildroot/e2e/overlay $(IMAGE)/overlay; export CLOCK_EPOCH=$$(date +%s); $(call MAKEDISK,$(IMAGE)/test,$(IMAGE)/overlay)
 	@E2E_IMAGE='$(IMAGE)/test' E2E_KEYS='$(KEYS)' go test -tags e2e -count=1 -timeout 40m -v ./buildroot/e2e >$(IMAGE)/e2e.log 2>&1 || failed=1; \
 	  sed -n 's/^ *--- \(PASS\|FAIL\|SKIP\): \([^ ]*\) (\(.*\))$$/\1  \2  \3/p' $(IMAGE)/e2e.log; [ -z "$${failed:-}" ] || { echo "see $(IMAGE)/e2e.log" >&2; exit 1; }

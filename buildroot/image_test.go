@@ -3,6 +3,7 @@
 package buildroot
 
 import (
+	"encoding/json"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -20,14 +21,16 @@ func postBuild(t *testing.T, board, variant string) string {
 	if err := os.CopyFS(target, os.DirFS(overlay)); err != nil {
 		t.Fatal(err)
 	}
-	write(t, keys+"/root.pub", "public\n")
-	write(t, keys+"/root.key", "secret\n")
+	for _, name := range []string{"root.pub", "bundle.pub", "log.pub", "db.crt"} {
+		write(t, filepath.Join(keys, name), name+"\n")
+		write(t, filepath.Join(keys, strings.TrimSuffix(name, filepath.Ext(name))+".key"), "secret\n")
+	}
 	tree, err := filepath.Abs(".")
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), "board/common/post-build.sh", target, board)
-	cmd.Env = append(os.Environ(), "BR2_EXTERNAL_IN_CAMERA_PATH="+tree, "KEYS="+keys, "VERSION=1.5.0")
+	cmd.Env = append(os.Environ(), "BR2_EXTERNAL_IN_CAMERA_PATH="+tree, "KEYS="+keys, "VERSION=1.5.0", "ROLLBACK=7")
 	if variant != "" {
 		cmd.Env = append(cmd.Env, "VARIANT="+variant)
 	}
@@ -40,7 +43,7 @@ func postBuild(t *testing.T, board, variant string) string {
 // TestRoot checks that the root of an image holds every file of the overlay as it
 // is here, and no secret of the build.
 func TestRoot(t *testing.T) {
-	target := postBuild(t, "qemu-arm64", "debian-qemu")
+	target := postBuild(t, "qemu-arm64", "debian")
 	n := 0
 	walk(t, overlay, func(path string, d fs.DirEntry) {
 		n++
@@ -70,7 +73,7 @@ func TestRoot(t *testing.T) {
 // word that keeps them apart.
 func TestOneRelease(t *testing.T) {
 	rendered := map[string]string{}
-	for _, variant := range []string{"", "debian-qemu"} {
+	for _, variant := range []string{"", "debian"} {
 		text := read(t, postBuild(t, "qemu-arm64", variant)+"/usr/lib/os-release")
 		if strings.Contains(text, "@") {
 			t.Errorf("os-release has a word that nothing fills in:\n%s", text)
@@ -80,8 +83,62 @@ func TestOneRelease(t *testing.T) {
 		}
 		rendered[variant] = text
 	}
-	if got := strings.Replace(rendered["debian-qemu"], "VARIANT_ID=debian-qemu\n", "VARIANT_ID=buildroot\n", 1); got != rendered[""] {
+	if got := strings.Replace(rendered["debian"], "VARIANT_ID=debian\n", "VARIANT_ID=buildroot\n", 1); got != rendered[""] {
 		t.Errorf("the two differ in more than their variant:\n%s\n%s", got, rendered[""])
+	}
+}
+
+// TestWhatItSays checks what an image of each board says of itself in its root:
+// the pair of board and variant is that of its profile, from which its reference
+// values are made, and the keys are the public ones.
+func TestWhatItSays(t *testing.T) {
+	for board := range boards {
+		variant := "" // as Buildroot calls it
+		if board == "qemu-arm64" {
+			variant = "debian"
+		}
+		target := postBuild(t, board, variant)
+		var profile, says struct {
+			Version, Board, Software string
+			Rollback                 uint64
+		}
+		for path, v := range map[string]any{"board/" + board + "/profile.json": &profile, target + "/usr/lib/in-camera/release.json": &says} {
+			if err := json.Unmarshal([]byte(read(t, path)), v); err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+		}
+		if says.Version != "1.5.0" || says.Rollback != 7 || says.Software != "in-camera" || says.Board != profile.Board {
+			t.Errorf("%s says %+v; its profile is of %q", board, says, profile.Board)
+		}
+		image, variant, _ := strings.Cut(says.Board, "/")
+		for _, line := range []string{"\nIMAGE_ID=" + image + "\n", "\nVARIANT_ID=" + variant + "\n"} {
+			if !strings.Contains(read(t, target+"/usr/lib/os-release"), line) {
+				t.Errorf("%s: os-release does not say %q", board, line)
+			}
+		}
+		for file, key := range map[string]string{"root.pem": "root.pub", "bundle.pem": "bundle.pub", "log.pub": "log.pub", "db.crt": "db.crt"} {
+			if got := read(t, target+"/usr/share/in-camera/"+file); got != key+"\n" {
+				t.Errorf("%s: %s holds %q", board, file, got)
+			}
+		}
+	}
+}
+
+// TestVersions has post-build.sh refuse what no bundle could name.
+func TestVersions(t *testing.T) {
+	tree, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ version, rollback string }{
+		{"1.5", "1"}, {"v1.5.0", "1"}, {"5c4284c-dirty", "1"}, {"1.5.0+3", "1"}, {"1.5.0-\"", "1"}, {"1.5.0", "0"}, {"1.5.0", "x"},
+	} {
+		target := t.TempDir()
+		cmd := exec.CommandContext(t.Context(), "board/common/post-build.sh", target, "qemu-arm64")
+		cmd.Env = append(os.Environ(), "BR2_EXTERNAL_IN_CAMERA_PATH="+tree, "KEYS="+target, "VERSION="+c.version, "ROLLBACK="+c.rollback)
+		if status, out := run(t, cmd); status != 1 || !strings.Contains(out, "post-build: version "+c.version) {
+			t.Errorf("version %s, rollback number %s: status %d\n%s", c.version, c.rollback, status, out)
+		}
 	}
 }
 

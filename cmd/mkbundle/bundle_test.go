@@ -57,7 +57,7 @@ func trust(t *testing.T, dir string) update.Trust {
 		t.Fatal(err)
 	}
 	return update.Trust{
-		Board: "qemu-arm64", BundleKey: publicKey(t, dir, "keys/bundle.pub"), Log: []note.Verifier{log},
+		Board: "qemu-arm64/debian", BundleKey: publicKey(t, dir, "keys/bundle.pub"), Log: []note.Verifier{log},
 		Root: seal.RootKey{Generation: 1, Key: publicKey(t, dir, "keys/root.pub")}, DB: []*x509.Certificate{db},
 	}
 }
@@ -79,7 +79,7 @@ func TestBundle(t *testing.T) {
 		t.Fatal(err)
 	}
 	system := get(t, dir, "system")
-	if m.Board != "qemu-arm64" || m.Version != "1.5.0" || m.Rollback != 7 || m.FloorRaise != 0 || m.System.SHA256 != sha256.Sum256(system) {
+	if m.Board != "qemu-arm64/debian" || m.Version != "1.5.0" || m.Rollback != 7 || m.FloorRaise != 0 || m.System.SHA256 != sha256.Sum256(system) {
 		t.Errorf("manifest of %s for %s, %d, raise %d", m.Version, m.Board, m.Rollback, m.FloorRaise)
 	}
 	if said.Size != int64(len(bundle)) || said.Version != m.Version || said.Board != m.Board || said.Rollback != 7 || said.System != m.System.SHA256.String() {

@@ -100,10 +100,10 @@ func inputs(t *testing.T) string {
 	put(t, dir, "loader", measuretest.Loader())
 	put(t, dir, "linux", measuretest.Kernel("1.5.0"))
 	put(t, dir, "initrd", []byte("initrd"))
-	put(t, dir, "osrel", []byte("ID=in-camera\nVERSION_ID=\"1.5.0\"\n"))
+	put(t, dir, "osrel", []byte("ID=in-camera\nVERSION_ID=\"1.5.0\"\nVARIANT_ID=debian\nIMAGE_ID=qemu-arm64\n"))
 	put(t, dir, "cmdline", []byte(measuretest.CommandLine+"\n"))
 	put(t, dir, "sbom", []byte("{}"))
-	put(t, dir, "board.json", []byte(`{"board": "qemu-arm64", "first_stage": "AAVMF", "verified_by": ""}`))
+	put(t, dir, "board.json", []byte(`{"board": "qemu-arm64/debian", "first_stage": "AAVMF", "verified_by": ""}`))
 	l := eventlog.New()
 	l.Measure(0, eventlog.CRTMVersion, eventlog.UTF16("2026.01"))
 	l.Measure(7, eventlog.VariableConfig, eventlog.Variable(eventlog.GlobalVariable, "SecureBoot", []byte{1}))
@@ -239,7 +239,7 @@ func TestReference(t *testing.T) {
 	if got, ok := r.Phase("ready"); !ok || got != evidence.Digest(measure.PCR11(sections, measure.Phases()...)) {
 		t.Errorf("PCR 11 in phase ready: %v", got)
 	}
-	if r.Version != "1.5.0" || r.Rollback != 7 || r.Board != "qemu-arm64" || r.VerityRoot.String() != "f0e1d2c3b4a5968778695a4b3c2d1e0ff0e1d2c3b4a5968778695a4b3c2d1e0f" {
+	if r.Version != "1.5.0" || r.Rollback != 7 || r.Board != "qemu-arm64/debian" || r.VerityRoot.String() != "f0e1d2c3b4a5968778695a4b3c2d1e0ff0e1d2c3b4a5968778695a4b3c2d1e0f" {
 		t.Errorf("values of %s %s, rollback %d, verity root %v", r.Board, r.Version, r.Rollback, r.VerityRoot)
 	}
 	boot, err := measure.BootEvents(measuretest.Loader(), uki)
@@ -330,7 +330,9 @@ func TestRefusals(t *testing.T) {
 	put(t, dir, "unknown.json", []byte(`{"board": "b", "first_stage": "f", "words": []}`))
 	put(t, dir, "pcr24.json", []byte(`{"board": "b", "first_stage": "f", "rules": [{"pcr": 24, "word": "any"}]}`))
 	put(t, dir, "pcr-1.json", []byte(`{"board": "b", "first_stage": "f", "rules": [{"pcr": -1, "word": "exact"}]}`))
-	put(t, dir, "word.json", []byte(`{"board": "b", "first_stage": "f", "rules": [{"pcr": 0, "word": "all"}, {"pcr": 11, "word": "exact"}]}`))
+	put(t, dir, "word.json", []byte(`{"board": "qemu-arm64/debian", "first_stage": "f", "rules": [{"pcr": 0, "word": "all"}, {"pcr": 11, "word": "exact"}]}`))
+	put(t, dir, "board2.json", []byte(`{"board": "qemu-arm64/buildroot", "first_stage": "AAVMF", "verified_by": ""}`))
+	put(t, dir, "no-variant", []byte("VERSION_ID=1.5.0\nIMAGE_ID=qemu-arm64\n"))
 	put(t, dir, "other.json", []byte("{}\n"))
 	put(t, dir, "odd.hashes", make([]byte, 33))
 	put(t, dir, "readable.key", get(t, dir, "keys/root.key"))
@@ -372,6 +374,7 @@ func TestRefusals(t *testing.T) {
 		{"a short root hash", 1, "no SHA-256", with(callUKI, "-cmdline", "short-root")},
 		{"two root hashes", 1, "given 2 times", with(callUKI, "-cmdline", "two-roots")},
 		{"no version", 1, "VERSION_ID is given 0 times", with(callUKI, "-osrel", "no-version")},
+		{"a board without variant", 1, "VARIANT_ID is given 0 times", with(callUKI, "-osrel", "no-variant")},
 		{"a folder that is not there", 1, "no such file", with(callUKI, "-out", "none/uki.efi")},
 		{"text as UKI", 1, "no DOS header", []string{"measure", "-uki", "text"}},
 		{"a stub as UKI", 1, "no section .linux", []string{"measure", "-uki", "stub"}},
@@ -400,6 +403,7 @@ func TestRefusals(t *testing.T) {
 		{"another version than the other builder", 1, "builders do not agree", with(callSigned, "-rollback", "8", "-agree", "out/reference.json")},
 		{"a commit in words", 1, "commit", with(callSigned, "-commit", "main")},
 		{"a board with an unknown member", 1, `unknown field "words"`, with(callSigned, "-board", "unknown.json")},
+		{"the profile of another board", 1, "for qemu-arm64/buildroot, and the image is of qemu-arm64/debian", with(callSigned, "-board", "board2.json")},
 		{"a rule for PCR 24", 1, "rule for PCR 24", with(callSigned, "-board", "pcr24.json")},
 		{"a rule for PCR -1", 1, "rule for PCR -1", with(callSigned, "-board", "pcr-1.json")},
 		{"an unknown word", 1, `PCR 0 has the word "all"`, with(callSigned, "-board", "word.json")},

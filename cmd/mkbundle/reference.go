@@ -120,6 +120,10 @@ func values(f referenceFlags) (*evidence.ReferenceValues, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The image measures what it was built for; a profile cannot say otherwise.
+	if m.board != "" && m.board != b.Board {
+		return nil, fmt.Errorf("%s: for %s, and the image is of %s", f.board, b.Board, m.board)
+	}
 	for _, path := range f.logs {
 		if err := b.learn(path); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)

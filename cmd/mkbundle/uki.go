@@ -105,6 +105,7 @@ type prediction struct {
 	Sections    []sectionValue `json:"sections"`
 
 	verityRoot [32]byte
+	board      string // "" if the release file does not say
 }
 
 type phaseValue struct {
@@ -137,8 +138,20 @@ func predict(uki []byte) (*prediction, error) {
 		return nil, errors.New("command line ends with a new line")
 	}
 	p.CommandLine = string(cmdline)
-	if p.Version, err = assignment(string(measure.Content(sections, ".osrel")), "\n", "VERSION_ID"); err != nil {
+	osrel := string(measure.Content(sections, ".osrel"))
+	if p.Version, err = assignment(osrel, "\n", "VERSION_ID"); err != nil {
 		return nil, fmt.Errorf("release file: %w", err)
+	}
+	if strings.Contains("\n"+osrel, "\nIMAGE_ID=") {
+		image, err := assignment(osrel, "\n", "IMAGE_ID")
+		if err != nil {
+			return nil, fmt.Errorf("release file: %w", err)
+		}
+		variant, err := assignment(osrel, "\n", "VARIANT_ID")
+		if err != nil {
+			return nil, fmt.Errorf("release file: %w", err)
+		}
+		p.board = image + "/" + variant
 	}
 	root, err := assignment(p.CommandLine, " ", "incamera.roothash")
 	if err != nil {

@@ -6,6 +6,7 @@
 # "mkbundle keys" makes it. Where sbsign or the UEFI key is not at hand the UKI
 # stays unsigned, and there is no disk: signing is a step of its own.
 set -euo pipefail
+umask 022
 out=$1
 common=$BR2_EXTERNAL_IN_CAMERA_PATH/board/common
 . "$BR2_EXTERNAL_IN_CAMERA_PATH/board/$2/meta"

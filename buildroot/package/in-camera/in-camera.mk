@@ -37,7 +37,7 @@ IN_CAMERA_BUILD_TARGETS = cmd/roomd
 define IN_CAMERA_BUILD_STATIC
 	cd $(@D) && $(HOST_GO_TARGET_ENV) $(IN_CAMERA_GO_ENV) CGO_ENABLED=0 \
 		$(GO_BIN) build $(IN_CAMERA_BUILD_OPTS) -o $(@D)/bin/ \
-		./cmd/roomctl ./buildroot/init
+		./cmd/boxd ./cmd/roomctl ./buildroot/init
 	cd $(@D) && $(HOST_GO_HOST_ENV) $(IN_CAMERA_GO_ENV) CGO_ENABLED=0 \
 		$(GO_BIN) build $(IN_CAMERA_BUILD_OPTS) -o $(HOST_DIR)/bin/ \
 		./cmd/mkbundle ./buildroot/initramfs
@@ -47,6 +47,7 @@ IN_CAMERA_POST_BUILD_HOOKS += IN_CAMERA_BUILD_STATIC
 # The post-image script puts init into the initramfs; the root has it for the
 # phases of the boot that come after it.
 define IN_CAMERA_INSTALL_STATIC
+	$(INSTALL) -D -m 0755 $(@D)/bin/boxd $(TARGET_DIR)/usr/bin/boxd
 	$(INSTALL) -D -m 0755 $(@D)/bin/roomctl $(TARGET_DIR)/usr/bin/roomctl
 	$(INSTALL) -D -m 0755 $(@D)/bin/init $(TARGET_DIR)/usr/lib/in-camera/init
 endef
