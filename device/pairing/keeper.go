@@ -49,8 +49,8 @@ const (
 	guessTime  = 10 * time.Second // for the counter
 
 	addressTime = 5 * time.Second // between looks at the addresses, while links are shown
-	maxTries   = 5
-	maxPanels  = 64
+	maxTries    = 5
+	maxPanels   = 64
 )
 
 // locks is how long no window opens after the first, second, third and any

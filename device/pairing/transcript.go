@@ -64,24 +64,25 @@ const (
 	signatureSize = 64 // bytes, r and s, as WebCrypto writes them (IEEE P1363)
 )
 
-var errKey = errors.New("pairing: not a public key of P-256 in its one encoding")
+// ErrKey is every public key that is none of a panel.
+var ErrKey = errors.New("pairing: not a public key of P-256 in its one encoding")
 
 // parseKey reads a SubjectPublicKeyInfo (RFC 5480).
 func parseKey(der []byte) (*ecdsa.PublicKey, error) {
 	if len(der) != keySize {
-		return nil, errKey
+		return nil, ErrKey
 	}
 	public, err := x509.ParsePKIXPublicKey(der)
 	if err != nil {
-		return nil, errKey
+		return nil, ErrKey
 	}
 	key, ok := public.(*ecdsa.PublicKey)
 	if !ok || key.Curve != elliptic.P256() {
-		return nil, errKey
+		return nil, ErrKey
 	}
 	again, err := x509.MarshalPKIXPublicKey(key)
 	if err != nil || string(again) != string(der) {
-		return nil, errKey
+		return nil, ErrKey
 	}
 	return key, nil
 }

@@ -110,6 +110,7 @@ func newCommands(d Deps, seen *store) map[string]command {
 		m["Command/Stage/SetLayout"] = plain(func(ctx context.Context, p params) error { return st.SetLayout(ctx, p.text("Layout")) })
 	}
 	addFacilities(m, d, seen)
+	addPairing(m, d.Pairing)
 	return m
 }
 

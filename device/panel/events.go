@@ -16,9 +16,6 @@ import (
 // its event, its params as data, and BootId:Seq as the id to resume from.
 func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 	c, refusal := s.httpClient(r)
-	if name := r.URL.Query().Get("panel"); name != "" && refusal == nil {
-		c, refusal = s.clientOf(name, "")
-	}
 	var f *feed
 	if refusal == nil {
 		f, refusal = s.eventFeed(r, c)
@@ -98,6 +95,13 @@ func (s *Server) stream(r *http.Request, st *stream, f *feed) error {
 		case <-s.closing:
 			return nil
 		case <-tick.C:
+			// The panel may have been unpaired, or have ended the session in which
+			// it proved itself.
+			if r.TLS != nil {
+				if _, refusal := s.pairedClient(r); refusal != nil {
+					return refusal
+				}
+			}
 			if err := st.send("Session.Beat", newPulse(f.seen, time.Now()), 0); err != nil {
 				return err
 			}

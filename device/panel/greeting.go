@@ -18,6 +18,8 @@ type hello struct {
 	Role   string
 	Panel  string
 	BeatMs int64
+
+	Challenge string `json:",omitempty"` // over TLS: what Session.Prove signs
 }
 
 func (s *Server) hello(c client) hello {

@@ -28,6 +28,9 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/status", s.serveStatus)
 	mux.HandleFunc("GET /v1/status/{path...}", s.serveStatus)
 	mux.HandleFunc("POST /v1/command/{path...}", s.serveCommand)
+	mux.HandleFunc("GET /v1/pairing", s.servePairing)
+	mux.HandleFunc("POST /v1/pairing/link", s.servePairLink)
+	mux.HandleFunc("POST /v1/pairing/commit", s.servePairCommit)
 	mux.HandleFunc("GET /v1/errors/{reason}", s.serveReason)
 	mux.HandleFunc("/v1/", s.serveElse)
 	mux.HandleFunc("/", s.servePage)
@@ -47,7 +50,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
 		h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-		if !s.ownName(r.Host) || !sameOrigin(r) {
+		if !s.ownName(r) || !sameOrigin(r) {
 			s.foreign(w, r)
 			return
 		}
@@ -56,10 +59,11 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// ownName reports whether host, with or without a port, is this room.
-func (s *Server) ownName(host string) bool {
-	name := host
-	if h, port, err := net.SplitHostPort(host); err == nil {
+// ownName reports whether the host that r names, with or without a port, is this
+// room.
+func (s *Server) ownName(r *http.Request) bool {
+	name := r.Host
+	if h, port, err := net.SplitHostPort(name); err == nil {
 		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 			return false
 		}
@@ -70,6 +74,9 @@ func (s *Server) ownName(host string) bool {
 		return true
 	}
 	if addr, err := netip.ParseAddr(name); err == nil && addr.IsLoopback() && addr.Zone() == "" {
+		return true
+	}
+	if ownAddress(r, name) {
 		return true
 	}
 	return name != "" && slices.ContainsFunc(s.room.Hosts, func(own string) bool { return strings.EqualFold(own, name) })
@@ -128,9 +135,17 @@ func (s *Server) problem(w http.ResponseWriter, r *http.Request, refusal *Refusa
 	_, _ = w.Write(append(text, '\n')) // fails only if the client is gone
 }
 
-// httpClient is who sends an HTTP request.
+// httpClient is who sends an HTTP request. On loopback a panel names itself, by
+// header or, where a browser can set none, in the query.
 func (s *Server) httpClient(r *http.Request) (client, *Refusal) {
-	return s.clientOf(r.Header.Get("In-Camera-Panel"), "http")
+	if r.TLS != nil {
+		return s.pairedClient(r)
+	}
+	name := r.Header.Get("In-Camera-Panel")
+	if asked := r.URL.Query().Get("panel"); asked != "" {
+		name = asked
+	}
+	return s.clientOf(name, "http")
 }
 
 func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {

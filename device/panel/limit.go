@@ -16,6 +16,11 @@ type rate struct{ perSecond, burst float64 }
 var (
 	commandRate = rate{20, 40}
 	readRate    = rate{50, 100}
+	// A stranger is who has not proved itself. A page that is opened, paired and
+	// connected sends six requests.
+	strangerRate  = rate{2, 20}
+	handshakeRate = rate{10, 20} // of TLS, from one address
+	roomHands     = rate{50, 100}
 )
 
 // maxClients bounds the buckets; with more clients the one that was silent
@@ -46,9 +51,10 @@ func (b *bucket) take(r rate, now time.Time) time.Duration {
 type limits struct {
 	mu      sync.Mutex
 	clients map[string]*spending
+	hands   bucket // handshakes with anybody
 }
 
-type spending struct{ commands, reads bucket }
+type spending struct{ commands, reads, strangers, handshakes bucket }
 
 func newLimits() *limits { return &limits{clients: map[string]*spending{}} }
 
@@ -64,6 +70,20 @@ func (l *limits) read(by string, now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.of(by).reads.take(readRate, now)
+}
+
+// stranger takes one request of who has not proved itself, from a place.
+func (l *limits) stranger(place string, now time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.of(place).strangers.take(strangerRate, now)
+}
+
+// handshake takes one handshake from a place, and reports whether it may be.
+func (l *limits) handshake(place string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.of(place).handshakes.take(handshakeRate, now) == 0 && l.hands.take(roomHands, now) == 0
 }
 
 func (l *limits) of(by string) *spending {
@@ -85,10 +105,13 @@ func (l *limits) of(by string) *spending {
 }
 
 func (s *spending) last() time.Time {
-	if s.reads.at.After(s.commands.at) {
-		return s.reads.at
+	at := s.commands.at
+	for _, b := range []bucket{s.reads, s.strangers, s.handshakes} {
+		if b.at.After(at) {
+			at = b.at
+		}
 	}
-	return s.commands.at
+	return at
 }
 
 const (

@@ -156,7 +156,7 @@ func with(fields []Field, more ...Field) []Field {
 // Nodes returns every name of the tree, in the order of the reference.
 func Nodes() []Node { return append([]Node(nil), nodes...) }
 
-var nodes = []Node{
+var roomNodes = []Node{
 	{Path: "Status/System/Name", Type: text, Text: "what people call the room"},
 	value("System/Id", text, "the room's stable id"),
 	value("System/Version", text, "of the firmware"),
@@ -331,4 +331,5 @@ var collections = map[string]int{
 	"Status/Directory/Rooms":        500,
 	"Status/Diagnostics/Conditions": 64,
 	"Status/Updates/Offered":        32,
+	"Status/Pairing/Panels":         64,
 }

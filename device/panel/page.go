@@ -65,7 +65,7 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name := r.URL.Path
-	if name == "/" {
+	if name == "/" || name == "/pair" {
 		name = "/index.html"
 	}
 	if _, there := s.page.files["/index.html"]; !there {

@@ -25,6 +25,7 @@ import (
 	"sync"
 	"time"
 
+	"incamera/device/pairing"
 	"incamera/device/panel/ui"
 )
 
@@ -100,6 +101,8 @@ type Deps struct {
 	Network   NetworkControl
 	Enrolment EnrolmentControl
 	Updates   UpdateControl
+
+	Pairing *pairing.Keeper // run by the caller; with it the room can be served by ServePaired
 }
 
 // A Server holds what panels see. Its methods may be called from any goroutine.
@@ -114,13 +117,15 @@ type Server struct {
 	limits   *limits
 	page     *page
 	role     Role // of a client on this computer
+	pairing  *pairing.Keeper
 
 	closing   chan struct{} // closed when Serve drains
 	closeOnce sync.Once
 
 	mu       sync.Mutex
-	sessions int // open WebSocket sessions and event streams
-	serial   int // numbers the sessions that do not name themselves
+	sessions int            // open WebSocket sessions and event streams
+	serial   int            // numbers the sessions that do not name themselves
+	live     map[string]int // sessions of each paired panel in which it proved itself
 }
 
 // New makes the interface of a room. It starts nothing.
@@ -137,7 +142,9 @@ func New(room Room, deps Deps, log *slog.Logger) *Server {
 		limits:  newLimits(),
 		page:    newPage(ui.Files()),
 		role:    RolePanel | RoleFacilities, // who sits at the room's own computer has the box in hand
+		pairing: deps.Pairing,
 		closing: make(chan struct{}),
+		live:    map[string]int{},
 	}
 	s.store = newStore(s.boot, log)
 	s.commands = newCommands(deps, s.store)

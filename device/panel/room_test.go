@@ -4,6 +4,7 @@ package panel
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -15,12 +16,17 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"incamera/device/pairing"
 )
 
 // A box is a room behind the panel: it does what it is told at once, unless err
 // is set, and publishes the result.
 type box struct {
-	srv *Server
+	srv    *Server
+	keeper *pairing.Keeper // not run, unless a test does
+	cert   tls.Certificate
+	shown  chan pairing.Window
 
 	mu    sync.Mutex
 	err   error           // what every command answers
@@ -165,8 +171,9 @@ func newBox(t testing.TB) *box {
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(&testWriter{t: t}, &slog.HandlerOptions{Level: slog.LevelError}))
 	}
+	b.pair(t, log)
 	b.srv = New(Room{ID: "ic-1", Name: "Vauban", Version: "1.2.3", Hosts: []string{"vauban.example"}},
-		Deps{Calls: b, Audio: b, Video: b, Stage: b, Lobby: b, System: b, Network: b, Enrolment: b, Updates: b}, log)
+		Deps{Calls: b, Audio: b, Video: b, Stage: b, Lobby: b, System: b, Network: b, Enrolment: b, Updates: b, Pairing: b.keeper}, log)
 	b.srv.Publish(func(tx *Tx) {
 		muted(tx, false)
 		tx.Set("Audio/Volume", 55)

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -36,7 +35,9 @@ const (
 type session struct {
 	srv    *Server
 	conn   *websocket.Conn
-	client client
+	client client          // over TLS its role is None until it has proved itself
+	paired *pairedSession  // nil on loopback
+	gone   <-chan struct{} // closed when the panel is unpaired; nil on loopback
 	out    chan outgoing
 	work   sync.WaitGroup
 	slots  chan struct{} // taken by commands that execute
@@ -53,9 +54,9 @@ type outgoing struct {
 	then func()
 }
 
-// clientOf tells who asks. Without pairing everyone may do what a panel may; a
-// panel names itself so that the others see whose touch it was, and so that its
-// idempotency keys outlive its connection.
+// clientOf tells who asks on loopback, where everyone may do what the room's own
+// computer may; a panel names itself so that the others see whose touch it was,
+// and so that its idempotency keys outlive its connection.
 func (s *Server) clientOf(name, otherwise string) (client, *Refusal) {
 	if name == "" {
 		name = otherwise
@@ -67,35 +68,28 @@ func (s *Server) clientOf(name, otherwise string) (client, *Refusal) {
 }
 
 func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	s.serial++
-	otherwise := "session-" + strconv.Itoa(s.serial)
-	s.mu.Unlock()
-	c, refusal := s.clientOf(r.URL.Query().Get("panel"), otherwise)
+	ss, refusal := s.newSession(r)
 	if refusal == nil && !offers(r, subprotocol) {
 		refusal = refusef(InvalidRequest, "the WebSocket subprotocol must be %s", subprotocol)
 	}
 	if refusal == nil {
-		refusal = s.enter(c.role)
+		refusal = s.enter(ss.place())
 	}
 	if refusal != nil {
 		s.problem(w, r, refusal)
 		return
 	}
 	defer s.leave()
+	if ss.paired != nil {
+		setCookie(w, ss.paired.cookie) // for another 400 days
+	}
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{subprotocol}})
 	if err != nil {
 		s.log.DebugContext(r.Context(), "websocket not accepted", "err", err)
 		return // Accept has answered
 	}
 	conn.SetReadLimit(maxMessage)
-	ss := &session{
-		srv: s, conn: conn, client: c,
-		out:   make(chan outgoing, 16),
-		slots: make(chan struct{}, maxParallel),
-		feeds: map[int64]*feed{},
-		live:  map[int64]bool{},
-	}
+	ss.conn = conn
 	ss.run(r.Context())
 }
 
@@ -115,7 +109,7 @@ func (ss *session) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var parts sync.WaitGroup
-	for _, part := range []func(context.Context) error{ss.read, ss.write, ss.ping} {
+	start := func(part func(context.Context) error) {
 		parts.Go(func() {
 			defer cancel()
 			if err := part(ctx); err != nil && ctx.Err() == nil && websocket.CloseStatus(err) == -1 && !errors.Is(err, io.EOF) {
@@ -123,9 +117,26 @@ func (ss *session) run(ctx context.Context) {
 			}
 		})
 	}
+	start(func(ctx context.Context) error {
+		if err := ss.greet(ctx); err != nil {
+			return err
+		}
+		if ss.paired != nil {
+			ss.srv.count(ss.client.by, 1)
+			defer ss.srv.count(ss.client.by, -1)
+		}
+		start(ss.write)
+		start(ss.ping)
+		return ss.read(ctx)
+	})
 	select {
 	case <-ctx.Done():
 		_ = ss.conn.CloseNow() // it has ended already, or nobody reads
+	case <-ss.gone:
+		// Nothing more is served or sent; a peer that does not answer is cut off.
+		late := time.AfterFunc(farewellTime, func() { _ = ss.conn.CloseNow() })
+		_ = ss.conn.Close(statusUnpaired, "the panel was unpaired")
+		late.Stop()
 	case <-ss.srv.closing:
 		_ = ss.conn.Close(websocket.StatusGoingAway, "the room is restarting")
 	}
@@ -158,17 +169,12 @@ func (ss *session) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		data, refusal, err := readLimited(r)
+		req, refusal, err := readRequest(kind, r)
 		if err != nil {
 			return err
 		}
-		req := request{id: nullID}
-		switch {
-		case refusal != nil:
-		case kind != websocket.MessageText:
-			refusal = refusef(ParseError, "messages are text")
-		default:
-			req, refusal = parseRequest(data)
+		if ss.ended() {
+			return nil
 		}
 		if refusal != nil {
 			ss.answer(ctx, req.id, nil, refusal, nil)
@@ -176,6 +182,20 @@ func (ss *session) read(ctx context.Context) error {
 		}
 		ss.handle(ctx, req)
 	}
+}
+
+// readRequest reads one message. The request it returns with a refusal has the
+// id to answer to.
+func readRequest(kind websocket.MessageType, r io.Reader) (request, *Refusal, error) {
+	data, refusal, err := readLimited(r)
+	switch {
+	case err != nil || refusal != nil:
+		return request{id: nullID}, refusal, err
+	case kind != websocket.MessageText:
+		return request{id: nullID}, refusef(ParseError, "messages are text"), nil
+	}
+	req, refusal := parseRequest(data)
+	return req, refusal, nil
 }
 
 // handle serves one request. Only a command leaves this goroutine.
@@ -216,6 +236,19 @@ func (ss *session) handle(ctx context.Context, req request) {
 
 // answer queues the answer to a request.
 func (ss *session) answer(ctx context.Context, id json.RawMessage, result any, refusal *Refusal, then func()) {
+	text, err := ss.compose(ctx, id, result, refusal)
+	if err != nil {
+		ss.srv.log.ErrorContext(ctx, "answer not sent", "err", err)
+		return
+	}
+	select {
+	case ss.out <- outgoing{text, then}:
+	case <-ctx.Done():
+	}
+}
+
+// compose writes the answer to a request.
+func (ss *session) compose(ctx context.Context, id json.RawMessage, result any, refusal *Refusal) (json.RawMessage, error) {
 	type failure struct {
 		Code    int       `json:"code"`
 		Message string    `json:"message"`
@@ -236,15 +269,7 @@ func (ss *session) answer(ctx context.Context, id json.RawMessage, result any, r
 		message.Result = nil
 		message.Error = &failure{meanings[refusal.Reason].code, refusal.detail(), refusal.data(ref)}
 	}
-	text, err := encode(message)
-	if err != nil {
-		ss.srv.log.ErrorContext(ctx, "answer not sent", "err", err)
-		return
-	}
-	select {
-	case ss.out <- outgoing{text, then}:
-	case <-ctx.Done():
-	}
+	return encode(message)
 }
 
 // notice writes a message that asks for no answer.
@@ -266,11 +291,8 @@ func (ss *session) send(ctx context.Context, text []byte) error {
 	return ss.conn.Write(ctx, websocket.MessageText, text)
 }
 
-// write sends everything that the session sends.
+// write sends everything that the session sends after its greeting.
 func (ss *session) write(ctx context.Context) error {
-	if err := ss.notice(ctx, "Session.Hello", ss.srv.hello(ss.client)); err != nil {
-		return err
-	}
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
 	rest := time.NewTimer(time.Hour)
@@ -285,6 +307,9 @@ func (ss *session) write(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-ss.gone:
+			<-ctx.Done() // run says good-bye
+			return nil
 		case o := <-ss.out:
 			if err := ss.deliver(ctx, o); err != nil {
 				return err

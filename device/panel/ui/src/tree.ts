@@ -46,6 +46,22 @@ export interface Contact {
   Site?: string;
 }
 
+export type PairRole = "Panel" | "Facilities";
+
+export interface PairedPanel {
+  Name?: string;
+  Role?: PairRole;
+  Kind?: string;
+  Channel?: "NotVerified";
+  PairedAt?: string;
+  LastSeen?: string;
+}
+
+export interface Pairing {
+  Window?: { Open?: boolean; Role?: PairRole; Until?: string; TriesLeft?: number; LockedUntil?: string };
+  Panels?: { [id: string]: PairedPanel };
+}
+
 export interface Condition {
   Severity?: "Info" | "Warning" | "Error";
   Since?: string;
@@ -117,6 +133,7 @@ export interface Status {
   Stage?: { Layout?: Layout };
   Directory?: { Rooms?: { [id: string]: Contact } };
   Diagnostics?: { Conditions?: { [name: string]: Condition } };
+  Pairing?: Pairing;
   Setup?: Setup;
   Enrolment?: Enrolment;
   Network?: Network;
