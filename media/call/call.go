@@ -169,6 +169,15 @@ func (e *Engine) Start(ctx context.Context, room string) (callID string, err err
 	return callID, err
 }
 
+// SetRooms replaces the rooms that this one can call. A call that is under way
+// goes on.
+func (e *Engine) SetRooms(ctx context.Context, rooms []Room) error {
+	return e.ask(ctx, func(o *owner) error {
+		o.config.Rooms = rooms // nobody else reads it
+		return nil
+	})
+}
+
 // Answer takes the call that rings here, or returns [ErrNoCall].
 func (e *Engine) Answer(ctx context.Context, callID string) error {
 	return e.ask(ctx, func(o *owner) error { return o.answer(callID) })

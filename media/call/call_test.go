@@ -120,6 +120,29 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestSetRooms: the directory changes while the engine runs, also in a call.
+func TestSetRooms(t *testing.T) {
+	a, b := pair(t)
+	ctx := t.Context()
+	a.Call(b)
+	if err := a.SetRooms(ctx, []call.Room{{ID: "moved", Name: b.Name, Address: b.Address}}); err != nil {
+		t.Fatal(err)
+	}
+	flows(t, a, b, 5)
+	if err := a.Leave(ctx, a.Status().CallID); err != nil {
+		t.Fatal(err)
+	}
+	a.AwaitState(call.Idle)
+	b.AwaitState(call.Idle)
+	if _, err := a.Start(ctx, b.Name); !errors.Is(err, call.ErrUnknownRoom) {
+		t.Errorf("call of a room that left the directory: %v", err)
+	}
+	if _, err := a.Start(ctx, "moved"); err != nil {
+		t.Fatal(err)
+	}
+	b.AwaitState(call.Ringing)
+}
+
 func TestDeclineAndCancel(t *testing.T) {
 	a, b := pair(t)
 	ctx := t.Context()
