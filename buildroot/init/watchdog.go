@@ -62,7 +62,7 @@ func setTimeout(f *os.File, d time.Duration) error {
 	}
 	var errno error
 	if err := raw.Control(func(fd uintptr) {
-		errno = unix.IoctlSetPointerInt(int(fd), unix.WDIOC_SETTIMEOUT, int(d/time.Second)) //nolint:gosec // a descriptor is an int
+		errno = unix.IoctlSetPointerInt(int(fd), unix.WDIOC_SETTIMEOUT, int(d/time.Second))
 	}); err != nil {
 		return err
 	}

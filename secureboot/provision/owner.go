@@ -40,26 +40,37 @@ func authorisations(t transport.TPM, s ...tpm2.Session) (permanent, error) {
 	return permanent{owner: v&(1<<0) != 0, endorsement: v&(1<<1) != 0, lockout: v&(1<<2) != 0}, nil
 }
 
+// A blob is what a secret is sealed as.
+type blob struct {
+	name string
+	use  seal.Use
+}
+
 // authorisation gives a hierarchy a random authorisation that only later signed
-// releases can unseal. The blob is stored first: if power fails in between, a
+// releases can unseal. The blobs are stored first: if power fails in between, a
 // new value replaces it; once the TPM has taken one, the stored one is that.
-func (r *run) authorisation(hierarchy tpm2.TPMHandle, name string) error {
+func (r *run) authorisation(hierarchy tpm2.TPMHandle, as ...blob) error {
 	// A TPM on the bus that claims to have it set already would stay open.
 	set, err := authorisations(r.t, tpm.AuditSession(r.room.SRK))
 	if err != nil {
 		return err
 	}
 	if hierarchy == tpm2.TPMRHOwner && set.owner || hierarchy == tpm2.TPMRHLockout && set.lockout {
-		_, err := r.sealed(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w: %w", ErrOwned, err)
+		for _, b := range as {
+			if _, err := r.sealed(b.name); errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("%w: %w", ErrOwned, err)
+			} else if err != nil {
+				return err
+			}
 		}
-		return err
+		return nil
 	}
 	value := tpm.NewAuth()
 	defer clear(value)
-	if _, err := r.seal(name, seal.Owner, value); err != nil {
-		return err
+	for _, b := range as {
+		if _, err := r.seal(b.name, b.use, value); err != nil {
+			return err
+		}
 	}
 	return changeAuth(r.t, r.room.SRK, hierarchy, value)
 }

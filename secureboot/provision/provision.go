@@ -10,7 +10,8 @@
 // phase, and is unsealed once before anything relies on it.
 //
 // It formats no disk and shows nothing to people: both are the caller's, by
-// [Disk] and [Keeper]. [LockPlatform] belongs to every boot.
+// [Disk] and [Keeper]. [LockPlatform] belongs to every boot, [Erase] to a factory
+// reset.
 package provision
 
 import (
@@ -38,7 +39,9 @@ const (
 	Owner   = "owner"    // the owner authorisation, sealed; seal.Owner
 	Lockout = "lockout"  // the lockout authorisation, sealed; seal.Owner
 	Wrapped = "recovery" // the state key, wrapped for the recovery key
-	record  = "room"
+
+	record   = "room"
+	clearing = "clearing" // the lockout authorisation once more, for Erase; seal.State
 )
 
 const stateKeySize = 32 // bytes
@@ -133,8 +136,10 @@ func (r *run) steps() error {
 		{"state key", r.state},
 		{"recovery key", r.recovery},
 		{"identity", r.identity},
-		{"owner", func() error { return r.authorisation(tpm2.TPMRHOwner, Owner) }},
-		{"lockout", func() error { return r.authorisation(tpm2.TPMRHLockout, Lockout) }},
+		{"owner", func() error { return r.authorisation(tpm2.TPMRHOwner, blob{Owner, seal.Owner}) }},
+		{"lockout", func() error {
+			return r.authorisation(tpm2.TPMRHLockout, blob{Lockout, seal.Owner}, blob{clearing, seal.State})
+		}},
 		{"end", r.end},
 	} {
 		if r.ctx.Err() != nil {

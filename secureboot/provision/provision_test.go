@@ -33,8 +33,8 @@ func TestRun(t *testing.T) {
 			t.Errorf("the recovery key was given out %d times; want once", b.escrow.asked)
 		}
 		files := b.files(t)
-		if len(files) != 7 {
-			t.Errorf("files %q; want all seven", slices.Sorted(maps.Keys(files)))
+		if len(files) != 8 {
+			t.Errorf("files %q; want all eight", slices.Sorted(maps.Keys(files)))
 		}
 
 		// Again, and in a later phase, it changes nothing.

@@ -176,7 +176,7 @@ func (b *box) plan() Plan {
 func (b *box) files(t testing.TB) map[string][]byte {
 	t.Helper()
 	all := make(map[string][]byte)
-	for _, name := range []string{record, State, LDevID, Leaf, Owner, Lockout, Wrapped} {
+	for _, name := range []string{record, State, LDevID, Leaf, Owner, Lockout, clearing, Wrapped} {
 		content, err := b.store.Read(name, 1)
 		if errors.Is(err, os.ErrNotExist) {
 			continue

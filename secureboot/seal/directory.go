@@ -55,6 +55,28 @@ func (d directory) Sync(name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
+// Overwrite writes to the blocks that the file has: it is not cut short first.
+// Flash may keep the old ones, which is why nothing rests on it alone.
+func (d directory) Overwrite(name string) error {
+	f, err := d.root.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		_, err = io.CopyN(f, zeros{}, info.Size())
+	}
+	return errors.Join(err, f.Close())
+}
+
+// zeros is an endless source of them.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
+}
+
 func (d directory) Rename(from, to string) error { return d.root.Rename(from, to) }
 func (d directory) Remove(name string) error     { return d.root.Remove(name) }
 func (d directory) SyncNames() error {

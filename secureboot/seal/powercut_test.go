@@ -102,6 +102,10 @@ func (p *platter) Rename(from, to string) error {
 	return p.fuse.write(func() { p.names[to] = p.names[from]; delete(p.names, from) })
 }
 
+func (p *platter) Overwrite(name string) error {
+	return p.fuse.write(func() { p.names[name] = &inode{make([]byte, len(p.names[name].data)), true} })
+}
+
 func (p *platter) Remove(name string) error {
 	return p.fuse.write(func() { delete(p.names, name) })
 }

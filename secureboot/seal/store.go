@@ -34,6 +34,8 @@ type disk interface {
 	Write(name string, b []byte) error
 	Sync(name string) error
 	Rename(from, to string) error
+	// Overwrite puts zeros where the file is, as many as it has bytes.
+	Overwrite(name string) error
 	Remove(name string) error
 	SyncNames() error
 }
@@ -139,6 +141,35 @@ func (s *Store) Drop(before uint8) error {
 		}
 		if err := s.disk.Remove(f); err != nil {
 			return fmt.Errorf("seal: store: %w", err)
+		}
+	}
+	if err := s.disk.SyncNames(); err != nil {
+		return fmt.Errorf("seal: store: %w", err)
+	}
+	return nil
+}
+
+// Wipe destroys what the store holds, of every generation, but for what belongs to
+// the names to keep: each file is overwritten before it is removed. That is for a
+// room whose TPM was cleared, or the end of it. After a power cut it may be
+// repeated.
+func (s *Store) Wipe(keep ...string) error {
+	names, err := s.disk.Names()
+	if err != nil {
+		return fmt.Errorf("seal: store: %w", err)
+	}
+	for _, f := range names {
+		name, suffix, _ := strings.Cut(f, ".")
+		if _, err := strconv.ParseUint(strings.TrimSuffix(suffix, unfinished), 10, 8); err != nil {
+			continue // no file of a store
+		}
+		if slices.Contains(keep, name) && !strings.HasSuffix(f, unfinished) {
+			continue
+		}
+		for _, step := range []func(string) error{s.disk.Overwrite, s.disk.Sync, s.disk.Remove} {
+			if err := step(f); err != nil {
+				return fmt.Errorf("seal: store: %w", err)
+			}
 		}
 	}
 	if err := s.disk.SyncNames(); err != nil {
