@@ -18,6 +18,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -31,7 +32,8 @@ const (
 )
 
 // A Client is a paired panel without a browser. It meets the same room each
-// time, by its key. It lives in memory, and prints without its secrets.
+// time, by its key. It lives in memory, prints without its secrets, and may be
+// used by several goroutines.
 type Client struct {
 	Panel string // its id
 	Role  Role
@@ -40,6 +42,9 @@ type Client struct {
 	cookie string
 	key    *ecdsa.PrivateKey
 	http   *http.Client
+
+	mu    sync.Mutex
+	token string // of the session that was opened last
 }
 
 // String implements [fmt.Stringer].
@@ -178,7 +183,7 @@ func (c *Client) ask(ctx context.Context, method, path string, in, out any) erro
 		}
 		return refusal
 	}
-	for _, cookie := range answer.Cookies() {
+	for _, cookie := range answer.Cookies() { // set while pairing, before anybody else has c
 		if _, ok := hashCookie(cookie.Value); ok && cookie.Name == cookieName {
 			c.cookie = cookie.Value
 		}
@@ -193,6 +198,11 @@ func (c *Client) identify(h http.Header) {
 	h.Set("Origin", c.origin)
 	if c.cookie != "" {
 		h.Set("Cookie", cookieName+"="+c.cookie)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.token != "" {
+		h.Set("In-Camera-Session", c.token)
 	}
 }
 
@@ -210,7 +220,7 @@ func (c *Client) sign(message []byte) ([]byte, error) {
 }
 
 // Get reads what the room has at a path of HTTP, such as "/v1/status/call". It
-// needs an open session.
+// needs the session that was opened last, still open.
 func (c *Client) Get(ctx context.Context, path string, out any) error {
 	return c.ask(ctx, http.MethodGet, path, nil, out)
 }
@@ -284,7 +294,8 @@ func (c *Client) open(ctx context.Context, conn *websocket.Conn) error {
 		return fmt.Errorf("pairing: %w", err)
 	}
 	var proved struct {
-		Error *struct {
+		Result struct{ Session string } `json:"result"`
+		Error  *struct {
 			Message string                  `json:"message"`
 			Data    struct{ Reason string } `json:"data"`
 		} `json:"error"`
@@ -295,6 +306,9 @@ func (c *Client) open(ctx context.Context, conn *websocket.Conn) error {
 	if proved.Error != nil {
 		return &RoomError{proved.Error.Data.Reason, proved.Error.Message}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.token = proved.Result.Session
 	return nil
 }
 

@@ -4,6 +4,8 @@ package panel
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"net"
@@ -84,11 +86,15 @@ func (s *Server) cookied(r *http.Request) (pairing.Panel, <-chan struct{}, *Refu
 	return p, gone, nil
 }
 
-// pairedClient is who sends a request over TLS: a panel whose cookie it has and
-// that has proved itself in a session that is open.
+// tokenHeader carries what the answer to Session.Prove gave to the page. A cookie
+// that somebody stole opens nothing, even while its panel is connected.
+const tokenHeader = "In-Camera-Session"
+
+// pairedClient is who sends a request over TLS: a panel whose cookie it has, and
+// that has proved itself in a session that is open and that the request names.
 func (s *Server) pairedClient(r *http.Request) (client, *Refusal) {
 	p, _, refusal := s.cookied(r)
-	if refusal == nil && !s.proven(p.ID) {
+	if refusal == nil && !s.proven(p.ID, r.Header.Get(tokenHeader)) {
 		refusal = refusef(NotAuthenticated, "there is no open session in which the panel proved its key")
 	}
 	if refusal != nil {
@@ -100,19 +106,25 @@ func (s *Server) pairedClient(r *http.Request) (client, *Refusal) {
 	return client{by: p.ID, role: roleOf(p.Role)}, nil
 }
 
-func (s *Server) proven(panel string) bool {
+func (s *Server) proven(panel, token string) bool {
+	hash := sha256.Sum256([]byte(token))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.live[panel] > 0
+	return s.live[hash] == panel
 }
 
-// count notes that a panel opened (1) or ended (-1) a session in which it proved
-// itself.
-func (s *Server) count(panel string, change int) {
+// begin notes that a panel opened a session in which it proved itself. It
+// returns the session's token, and what ends it.
+func (s *Server) begin(panel string) (token string, end func()) {
+	token = rand.Text()
+	hash := sha256.Sum256([]byte(token)) // a look-up by it tells nothing by its time
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.live[panel] += change; s.live[panel] == 0 {
-		delete(s.live, panel)
+	s.live[hash] = panel
+	return token, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.live, hash)
 	}
 }
 

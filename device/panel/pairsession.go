@@ -83,26 +83,59 @@ func (ss *session) place() Role {
 
 var errUnproven = errors.New("panel: the panel did not prove its key")
 
+// A provedSession is the result of Session.Prove.
+type provedSession struct {
+	Role    string
+	Panel   string
+	Session string // for the header In-Camera-Session, while this session is open
+}
+
 // greet sends Session.Hello and, over TLS, does nothing else before the panel
-// has proved its key.
-func (ss *session) greet(ctx context.Context) error {
+// has proved its key. What it returns ends what it began.
+func (ss *session) greet(ctx context.Context) (end func(), err error) {
 	h := ss.srv.hello(ss.client)
 	if ss.paired == nil {
-		return ss.notice(ctx, "Session.Hello", h)
+		return func() {}, ss.notice(ctx, "Session.Hello", h)
 	}
 	h.Challenge = base64url.EncodeToString(ss.paired.challenge[:])
 	if err := ss.notice(ctx, "Session.Hello", h); err != nil {
-		return err
+		return func() {}, err
 	}
+	req, refusal, err := ss.proof(ctx)
+	if err != nil {
+		return func() {}, err
+	}
+	token := ""
+	end = func() {}
+	if refusal == nil {
+		token, end = ss.srv.begin(ss.client.by)
+	}
+	text, err := ss.compose(ctx, req.id, provedSession{ss.client.role.String(), ss.client.by, token}, refusal)
+	if err == nil {
+		err = ss.send(ctx, text)
+	}
+	switch {
+	case err != nil:
+	case refusal != nil:
+		_ = ss.conn.Close(statusUnproven, "the panel did not prove its key")
+		err = errUnproven
+	default:
+		ss.srv.pairing.Seen(ss.client.by)
+	}
+	return end, err
+}
+
+// proof reads the first request, which must be the proof.
+func (ss *session) proof(ctx context.Context) (request, *Refusal, error) {
 	waits, cancel := context.WithTimeout(ctx, proveTime)
 	defer cancel()
 	kind, r, err := ss.conn.Reader(waits)
 	if err != nil {
-		return err
+		return request{}, nil, err
 	}
 	req, refusal, err := readRequest(kind, r)
 	if err != nil {
-		return err
+		return request{}, nil, err
 	}
 	if refusal == nil {
 		refusal = ss.prove(req)
@@ -110,19 +143,7 @@ func (ss *session) greet(ctx context.Context) error {
 	if ss.ended() {
 		refusal = refusef(NotPaired, "the panel was unpaired")
 	}
-	text, err := ss.compose(ctx, req.id, struct{ Role, Panel string }{ss.client.role.String(), ss.client.by}, refusal)
-	if err != nil {
-		return err
-	}
-	if err := ss.send(ctx, text); err != nil {
-		return err
-	}
-	if refusal != nil {
-		_ = ss.conn.Close(statusUnproven, "the panel did not prove its key")
-		return errUnproven
-	}
-	ss.srv.pairing.Seen(ss.client.by)
-	return nil
+	return req, refusal, nil
 }
 
 // prove checks Session.Prove and gives the session the role of its panel.

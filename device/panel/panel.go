@@ -17,6 +17,7 @@ package panel
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"log/slog"
@@ -123,9 +124,10 @@ type Server struct {
 	closeOnce sync.Once
 
 	mu       sync.Mutex
-	sessions int            // open WebSocket sessions and event streams
-	serial   int            // numbers the sessions that do not name themselves
-	live     map[string]int // sessions of each paired panel in which it proved itself
+	sessions int // open WebSocket sessions and event streams
+	serial   int // numbers the sessions that do not name themselves
+
+	live map[[sha256.Size]byte]string // the panel of each session in which one proved itself, by the hash of its token
 }
 
 // New makes the interface of a room. It starts nothing.
@@ -144,7 +146,7 @@ func New(room Room, deps Deps, log *slog.Logger) *Server {
 		role:    RolePanel | RoleFacilities, // who sits at the room's own computer has the box in hand
 		pairing: deps.Pairing,
 		closing: make(chan struct{}),
-		live:    map[string]int{},
+		live:    map[[sha256.Size]byte]string{},
 	}
 	s.store = newStore(s.boot, log)
 	s.commands = newCommands(deps, s.store)

@@ -118,12 +118,10 @@ func (ss *session) run(ctx context.Context) {
 		})
 	}
 	start(func(ctx context.Context) error {
-		if err := ss.greet(ctx); err != nil {
+		end, err := ss.greet(ctx)
+		defer end()
+		if err != nil {
 			return err
-		}
-		if ss.paired != nil {
-			ss.srv.count(ss.client.by, 1)
-			defer ss.srv.count(ss.client.by, -1)
 		}
 		start(ss.write)
 		start(ss.ping)
