@@ -11,8 +11,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"incamera/secureboot/seal"
 )
@@ -115,6 +119,35 @@ func (l *luks) writeHeader() error {
 		return err
 	}
 	return f.Sync()
+}
+
+// erase makes the partition one that nobody ever wrote to. What is behind the
+// header is of no use without a key; flash that can forget it is asked to.
+func (l *luks) erase() error {
+	f, err := os.OpenFile(l.device, os.O_RDWR|unix.O_EXCL, 0) // not while it is mapped
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	discard(f, size)
+	zeros := make([]byte, 1<<20)
+	for at, end := int64(0), min(luksOffset, size); at < end; at += int64(len(zeros)) {
+		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), end-at)], at); err != nil {
+			return err
+		}
+	}
+	return f.Sync()
+}
+
+// discard tells the disk that n bytes are of no more use. Not every disk listens.
+func discard(f *os.File, n int64) {
+	part := [2]uint64{0, uint64(n)}
+	_, _, _ = unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.BLKDISCARD, uintptr(unsafe.Pointer(&part[0]))) //nolint:gosec // the kernel reads two numbers
+	runtime.KeepAlive(&part)
 }
 
 // cryptsetup's exit status for a key that opens nothing.

@@ -70,6 +70,13 @@ func boot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := mountESP(disk.esp); err != nil {
+		return err
+	}
+	dog.step()
+	if err := resetIfAsked(ctx, chip, disk, release, dog); err != nil {
+		return err
+	}
 	dog.step()
 	trial := onTrial()
 	if err := leaveSlot(runDir, disk, trial); err != nil {

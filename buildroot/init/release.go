@@ -79,17 +79,17 @@ func parseRelease(text, key []byte) (release, error) {
 func (r release) policiesName() string { return "in-camera_" + r.version + ".policies.cbor" }
 
 // policies reads, from the folder of the UKIs, what was signed for this release.
-func (r release) policies(dir string) (*seal.Policies, []byte, error) {
+func (r release) policies(dir string) (*seal.Policies, error) {
 	b, err := readUpTo(filepath.Join(dir, r.policiesName()), maxPolicies)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", seal.ErrPolicies, err)
+		return nil, fmt.Errorf("%w: %w", seal.ErrPolicies, err)
 	}
 	p, err := seal.ParsePolicies(b)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", seal.ErrPolicies, err)
+		return nil, fmt.Errorf("%w: %w", seal.ErrPolicies, err)
 	}
 	if err := p.Verify(r.root); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", seal.ErrPolicies, err)
+		return nil, fmt.Errorf("%w: %w", seal.ErrPolicies, err)
 	}
-	return p, b, nil
+	return p, nil
 }

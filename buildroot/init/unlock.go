@@ -29,9 +29,6 @@ const (
 func openData(ctx context.Context, c *chip, d *disk, r release, dog *watchdog) error {
 	vault := &luks{device: d.data, header: "/run/in-camera/header", name: "data", root: newRoot, dog: dog}
 	talk := newPrompt(os.Stdin, os.Stdout, dog)
-	if err := mountESP(d.esp); err != nil {
-		return err
-	}
 	key, err := unlock(ctx, c, vault, r, talk)
 	if err == nil {
 		err = vault.open(ctx, key)
@@ -48,11 +45,14 @@ func openData(ctx context.Context, c *chip, d *disk, r release, dog *watchdog) e
 	if err := leaveFiles(runDir, r); err != nil {
 		return err
 	}
-	if err := unix.Unmount(espDir, 0); err != nil {
-		return fmt.Errorf("unmount the ESP: %w", err)
-	}
 	if err := unix.Mount(vault.path(), newRoot+"/var", "ext4", unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
 		return fmt.Errorf("mount the data: %w", err)
+	}
+	if err := beginReset(newRoot + "/var"); err != nil {
+		return err
+	}
+	if err := unix.Unmount(espDir, 0); err != nil {
+		return fmt.Errorf("unmount the ESP: %w", err)
 	}
 	return leaveBoots(runDir, newRoot+"/var")
 }
@@ -63,6 +63,19 @@ func mountESP(device string) error {
 		return fmt.Errorf("mount the ESP: %w", err)
 	}
 	return nil
+}
+
+// writeESP mounts the ESP for writing while f runs.
+func writeESP(f func() error) (err error) {
+	if err := unix.Mount("", espDir, "", unix.MS_REMOUNT|plain|unix.MS_SYNCHRONOUS, ""); err != nil {
+		return fmt.Errorf("write to the ESP: %w", err)
+	}
+	defer func() {
+		if again := unix.Mount("", espDir, "", unix.MS_REMOUNT|plain|unix.MS_RDONLY, ""); err == nil && again != nil {
+			err = fmt.Errorf("close the ESP: %w", again)
+		}
+	}()
+	return f()
 }
 
 var (
@@ -77,7 +90,7 @@ func unlock(ctx context.Context, c *chip, vault *luks, r release, talk prompt) (
 	if c == nil {
 		return nil, errNoTPM
 	}
-	policies, _, err := r.policies(ukiDir)
+	policies, err := r.policies(ukiDir)
 	if err != nil {
 		return nil, err
 	}
@@ -120,17 +133,20 @@ func openRoom(c *chip, r release) (provision.Room, error) {
 	return provision.Open(c, store, r.root.Generation)
 }
 
-// setUp provisions the room. Only it writes to the ESP.
+// setUp provisions the room.
 func setUp(ctx context.Context, c *chip, vault *luks, r release, p *seal.Policies, talk prompt) (room provision.Room, err error) {
 	say("a new room: it is being set up")
-	if err := unix.Mount("", espDir, "", unix.MS_REMOUNT|plain|unix.MS_SYNCHRONOUS, ""); err != nil {
-		return provision.Room{}, fmt.Errorf("write to the ESP: %w", err)
-	}
-	defer func() {
-		if again := unix.Mount("", espDir, "", unix.MS_REMOUNT|plain|unix.MS_RDONLY, ""); err == nil && again != nil {
-			err = fmt.Errorf("close the ESP: %w", again)
-		}
-	}()
+	err = writeESP(func() error {
+		room, err = provisionOn(ctx, c, provision.Plan{
+			Root: r.root, Policies: p, Version: r.rollback, PolicyKey: r.keygen,
+			Disk: vault, Keeper: talk, Log: slog.New(slog.NewTextHandler(os.Stdout, nil)),
+		})
+		return err
+	})
+	return room, err
+}
+
+func provisionOn(ctx context.Context, c *chip, plan provision.Plan) (provision.Room, error) {
 	if err := os.MkdirAll(storeDir, 0o700); err != nil {
 		return provision.Room{}, err
 	}
@@ -139,12 +155,8 @@ func setUp(ctx context.Context, c *chip, vault *luks, r release, p *seal.Policie
 		return provision.Room{}, err
 	}
 	defer func() { _ = store.Close() }() // what it wrote is synced
-	plan := provision.Plan{
-		Root: r.root, Policies: p, Version: r.rollback, PolicyKey: r.keygen,
-		Disk: vault, Keeper: talk, Log: slog.New(slog.NewTextHandler(os.Stdout, nil)),
-	}
 	for {
-		room, err = provision.Run(ctx, c, store, plan)
+		room, err := provision.Run(ctx, c, store, plan)
 		if !errors.Is(err, provision.ErrNotCopied) {
 			return room, err
 		}
