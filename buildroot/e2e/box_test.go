@@ -36,7 +36,7 @@ func newBox(t *testing.T) *box {
 	if image == "" || keys == "" {
 		t.Fatal("run by make e2e, which builds the image and says where it is")
 	}
-	m, err := harness.New(t.Context(), t.TempDir(), filepath.Join(image, "disk.img"), keys)
+	m, err := harness.New(t.Context(), t.TempDir(), 0, filepath.Join(image, "disk.img"), keys)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,11 +50,17 @@ type boot struct {
 	ctx context.Context //nolint:containedctx // one boot
 }
 
-// boot switches the box on; it goes off with the test, or with off.
+// boot switches the box on; it goes off with the test.
 func (b *box) boot(t *testing.T, name string) *boot {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), bootFor)
-	r, err := b.Boot(ctx, name)
+	return b.bootWith(t, name, bootFor, harness.Options{})
+}
+
+// bootWith switches the box on, with what it has besides, for a time at most.
+func (b *box) bootWith(t *testing.T, name string, limit time.Duration, o harness.Options) *boot {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	r, err := b.Boot(ctx, name, o)
 	if err != nil {
 		cancel()
 		t.Fatal(err)
