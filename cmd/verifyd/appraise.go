@@ -125,7 +125,7 @@ func (v *service) evidence(r *http.Request, _ *caller) (*answer, error) {
 	if result.State == nil {
 		// Not this room's word: whoever asked for the challenge could have
 		// sent it. Told, but not written down.
-		return &answer{http.StatusOK, attest.MediaType, ear}, nil
+		return &answer{status: http.StatusOK, mediaType: attest.MediaType, body: ear}, nil
 	}
 	err = v.store.update(r.Context(), func(t *txn) error {
 		judged := room
@@ -145,7 +145,7 @@ func (v *service) evidence(r *http.Request, _ *caller) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &answer{http.StatusOK, attest.MediaType, ear}, nil
+	return &answer{status: http.StatusOK, mediaType: attest.MediaType, body: ear}, nil
 }
 
 // answered takes an open challenge, once.

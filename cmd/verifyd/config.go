@@ -32,6 +32,10 @@ type config struct {
 	Listen  string `json:"listen"`  // host:port
 	Store   string `json:"store"`   // "sqlite:PATH" or "postgres://..."
 
+	// Bundles is the folder of releases for rooms. Without it, "bundles" beside
+	// the database, or beside this file if that is a server.
+	Bundles string `json:"bundles,omitempty"`
+
 	// Keys is the folder of the site: root.pem, issuing.pem and .key, tls.pem
 	// and .key, result.key, note.key. The root's key does not belong here.
 	Keys string `json:"keys"`
@@ -76,13 +80,20 @@ func readConfig(path string) (config, error) {
 		return config{}, fmt.Errorf("configuration %s: %w", path, err)
 	}
 	dir := filepath.Dir(path)
-	for _, p := range []*string{&c.Keys, &c.Makers, &c.BundleKeys, &c.DebugKeys} {
+	beside := dir
+	if file, ok := strings.CutPrefix(c.Store, "sqlite:"); ok {
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(dir, file)
+		}
+		c.Store, beside = "sqlite:"+file, filepath.Dir(file)
+	}
+	if c.Bundles == "" {
+		c.Bundles = filepath.Join(beside, "bundles")
+	}
+	for _, p := range []*string{&c.Bundles, &c.Keys, &c.Makers, &c.BundleKeys, &c.DebugKeys} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
-	}
-	if file, ok := strings.CutPrefix(c.Store, "sqlite:"); ok && !filepath.IsAbs(file) {
-		c.Store = "sqlite:" + filepath.Join(dir, file)
 	}
 	return c, nil
 }

@@ -55,7 +55,7 @@ func (v *service) begin(r *http.Request, _ *caller) (*answer, error) {
 			state: stateBegun, begun: now, deadline: now.Add(lifeBegun),
 			record: &record{
 				Room: enrol.Room{
-					ID: ticket.room, Name: ticket.name, Serial: body.Serial, EK: ek.Hash(), EKCertified: ek.Certified,
+					ID: ticket.room, Name: ticket.name, Serial: body.Serial, Address: ticket.address, EK: ek.Hash(), EKCertified: ek.Certified,
 					Soft: body.Soft, Enrolled: now.UTC(),
 				},
 				Device:  evidence.Device{EKName: ek.Name.Buffer, AK: body.AK, Soft: body.Soft, EKCertified: ek.Certified},
@@ -106,8 +106,8 @@ func (v *service) makeRoom(t *txn, e *enrolment) error {
 
 // A ticket is what a code or voucher gives its box.
 type ticket struct {
-	hash       []byte
-	room, name string
+	hash                []byte
+	room, name, address string
 }
 
 // redeem finds the ticket of a code or voucher that is not spent.
@@ -123,7 +123,7 @@ func (v *service) redeem(t *txn, body *enrol.BeginRequest, now time.Time) (ticke
 	k := ticket{hash: hash[:]}
 	var expires int64
 	var spent int
-	err = t.row(`SELECT room, name, expires, spent FROM codes WHERE hash = ?`, []any{hash[:]}, &k.room, &k.name, &expires, &spent)
+	err = t.row(`SELECT room, name, address, expires, spent FROM codes WHERE hash = ?`, []any{hash[:]}, &k.room, &k.name, &k.address, &expires, &spent)
 	if errors.Is(err, errNone) || err == nil && (spent != 0 || now.UnixMicro() > expires) {
 		return ticket{}, enrol.ErrCode
 	}
@@ -138,8 +138,8 @@ func (v *service) redeemVoucher(t *txn, body *enrol.BeginRequest, now time.Time)
 		return ticket{}, err
 	}
 	hash := sha256.Sum256(append([]byte("in-camera/voucher/v1\x00"), voucher.ID...))
-	if _, err := t.exec(`INSERT INTO codes (hash, serial, room, name, expires, spent) VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT (hash) DO NOTHING`,
-		hash[:], voucher.Serial, voucher.Room, voucher.Name, voucher.Expires*1e6); err != nil {
+	if _, err := t.exec(`INSERT INTO codes (hash, serial, room, name, address, expires, spent) VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT (hash) DO NOTHING`,
+		hash[:], voucher.Serial, voucher.Room, voucher.Name, voucher.Address, voucher.Expires*1e6); err != nil {
 		return ticket{}, err
 	}
 	var spent int
@@ -149,7 +149,7 @@ func (v *service) redeemVoucher(t *txn, body *enrol.BeginRequest, now time.Time)
 	if spent != 0 {
 		return ticket{}, enrol.ErrCode
 	}
-	return ticket{hash[:], voucher.Room, voucher.Name}, nil
+	return ticket{hash[:], voucher.Room, voucher.Name, voucher.Address}, nil
 }
 
 func (t *txn) approvedEK(hash string) (bool, error) {
@@ -300,11 +300,12 @@ func (v *service) issue(t *txn, e *enrolment, now time.Time) (*enrol.FinishRespo
 // certify issues both certificates, with the verdict in them.
 func (v *service) certify(t *txn, r *record, session string, identityKey, leafKey *ecdsa.PublicKey, ear []byte, now time.Time) (*enrol.FinishResponse, error) {
 	grant := enrol.Grant{Room: r.Room.ID, Name: r.Room.Name, Use: enrol.UseIdentity, Key: identityKey, Result: ear, Life: v.life}
+	grant.Addresses = v.authority.Addresses(r.Room.Address)
 	identityChain, err := v.authority.Issue(grant, now)
 	if err != nil {
 		return nil, err
 	}
-	grant.Use, grant.Key = enrol.UseLeaf, leafKey
+	grant.Use, grant.Key, grant.Addresses = enrol.UseLeaf, leafKey, nil
 	leafChain, err := v.authority.Issue(grant, now)
 	if err != nil {
 		return nil, err

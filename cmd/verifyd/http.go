@@ -15,6 +15,7 @@ import (
 	"incamera/secureboot/attest"
 	"incamera/secureboot/enrol"
 	"incamera/secureboot/evidence"
+	"incamera/secureboot/update"
 )
 
 // A role says who may use a route.
@@ -23,6 +24,7 @@ type role int
 const (
 	anyone   role = iota // what is asked proves itself, or is no secret
 	identity             // a room, by the certificate of its LDevID
+	member               // a room that is enrolled and not revoked, likewise, or staff
 	security             // staff
 )
 
@@ -31,9 +33,12 @@ type route struct {
 	method, path string
 	role         role
 	mediaType    string // of the body; empty: there is none
-	limit        int64  // of the body, bytes
+	limit        int64  // of the body, bytes; above maxBody it comes as a transfer
 	serve        func(*service, *http.Request, *caller) (*answer, error)
 }
+
+// maxBody is what arrives within readTimeout over a slow line.
+const maxBody = 1 << 20
 
 const mediaJSON = "application/json"
 
@@ -57,6 +62,12 @@ var routes = []route{
 	{"POST", "/v1/rooms/{id}/revoke", security, "", 0, (*service).revoke},
 	{"POST", "/v1/codes", security, mediaJSON, enrol.MaxSmall, (*service).code},
 	{"POST", "/v1/endorsement-keys", security, mediaJSON, enrol.MaxSmall, (*service).approveEK},
+	{"GET", "/v1/directory", member, "", 0, (*service).directory},
+	{"GET", "/v1/bundles", member, "", 0, (*service).listBundles},
+	{"PUT", "/v1/bundles", security, enrol.MediaBundle, update.MaxBundle, (*service).addBundle},
+	{"GET", "/v1/bundles/{version}", member, "", 0, (*service).bundle},
+	{"POST", "/v1/bundles/{version}/approve", security, "", 0, (*service).approveBundle},
+	{"POST", "/v1/bundles/{version}/withdraw", security, "", 0, (*service).withdrawBundle},
 	{"GET", "/v1/audit", security, "", 0, (*service).audit},
 	{"GET", "/v1/openapi.json", anyone, "", 0, (*service).openAPI},
 }
@@ -67,6 +78,7 @@ const maxReference = 512 << 10
 // A caller is who asks.
 type caller struct {
 	staff string // name, for the security role
+	room  string // id, for the member role if it is not staff
 	spki  []byte // of the client certificate, for the identity role
 }
 
@@ -75,6 +87,8 @@ type answer struct {
 	status    int
 	mediaType string
 	body      []byte
+	// send, if there is one, writes status and body in its own time.
+	send func(http.ResponseWriter, *http.Request)
 }
 
 // reply makes an answer in JSON.
@@ -83,7 +97,7 @@ func reply(status int, v any) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &answer{status, mediaJSON, b}, nil
+	return &answer{status: status, mediaType: mediaJSON, body: b}, nil
 }
 
 // done is an answer without a body.
@@ -123,6 +137,10 @@ func (v *service) handle(rt route) http.Handler {
 		}
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if a.send != nil {
+			a.send(w, r)
+			return
+		}
 		w.WriteHeader(a.status)
 		_, _ = w.Write(a.body) // the peer has gone, or not
 	})
@@ -145,6 +163,9 @@ func (v *service) serve(rt route, w http.ResponseWriter, r *http.Request) (*answ
 	if r.ContentLength > rt.limit {
 		return nil, &http.MaxBytesError{Limit: rt.limit}
 	}
+	if rt.limit > maxBody {
+		r.Body = slowly(w, r.Body)
+	}
 	return rt.serve(v, r, who)
 }
 
@@ -164,6 +185,20 @@ func (v *service) authenticate(want role, r *http.Request) (*caller, error) {
 			return nil, refuse(http.StatusUnauthorized, codeUnauthorized, "show the certificate of the room's LDevID")
 		}
 		return c, nil
+	case member:
+		if c.staff = v.memberOfStaff(r.Header.Get("Authorization"), c.spki); c.staff != "" {
+			return c, nil
+		}
+		if c.spki == nil {
+			return nil, refuse(http.StatusUnauthorized, codeUnauthorized, "show the certificate of the room's LDevID, or be staff")
+		}
+		return c, v.store.glance(r.Context(), func(t *txn) error {
+			room, err := t.enrolled(c.spki)
+			if err == nil {
+				c.room = room.Room.ID
+			}
+			return err
+		})
 	case security:
 		c.staff = v.memberOfStaff(r.Header.Get("Authorization"), c.spki)
 		if c.staff == "" {
@@ -199,7 +234,7 @@ func hexHash(b []byte) string {
 var openAPIDocument []byte
 
 func (v *service) openAPI(*http.Request, *caller) (*answer, error) {
-	return &answer{http.StatusOK, mediaJSON, openAPIDocument}, nil
+	return &answer{status: http.StatusOK, mediaType: mediaJSON, body: openAPIDocument}, nil
 }
 
 func (v *service) site(*http.Request, *caller) (*answer, error) {

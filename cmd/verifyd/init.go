@@ -126,7 +126,7 @@ func found(dir string, site enrol.Site, listen string, now time.Time) (string, e
 	token := hex.EncodeToString(secret[:])
 	sum := sha256.Sum256([]byte(token))
 	b, err := json.MarshalIndent(config{
-		Version: 1, Listen: listen, Store: "sqlite:verifier.db", Keys: "keys",
+		Version: 1, Listen: listen, Store: "sqlite:verifier.db", Bundles: "bundles", Keys: "keys",
 		KeyPolicies: []string{}, Policy: policyConfig{ID: site.Domain}, CertificateDays: 30,
 		Staff: []staffConfig{{Name: "first", TokenSHA256: hex.EncodeToString(sum[:])}},
 	}, "", "  ")

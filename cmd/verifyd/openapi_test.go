@@ -72,7 +72,7 @@ func TestOpenAPI(t *testing.T) {
 		for _, s := range op.Security {
 			schemes = append(schemes, slices.Collect(maps.Keys(s))...)
 		}
-		want := map[role][]string{identity: {"certificate"}, security: {"token", "certificate"}}[r.role]
+		want := map[role][]string{identity: {"certificate"}, member: {"token", "certificate"}, security: {"token", "certificate"}}[r.role]
 		if !slices.Equal(schemes, want) {
 			t.Errorf("%s %s: security %q, want %q", r.method, r.path, schemes, want)
 		}
@@ -99,7 +99,7 @@ func TestOpenAPISchemas(t *testing.T) {
 		"ChallengeRequest": enrol.ChallengeRequest{}, "ChallengeResponse": enrol.ChallengeResponse{},
 		"RenewRequest": enrol.RenewRequest{}, "CodeRequest": enrol.CodeRequest{}, "CodeResponse": enrol.CodeResponse{},
 		"EKRequest": enrol.EKRequest{}, "ReferenceDocument": enrol.ReferenceDocument{}, "ReferenceEntry": enrol.ReferenceEntry{},
-		"SiteInfo": enrol.SiteInfo{}, "Room": enrol.Room{}, "AuditLine": auditLine{}, "Problem": problemBody{},
+		"BundleEntry": enrol.BundleEntry{}, "DirectoryEntry": enrol.DirectoryEntry{}, "SiteInfo": enrol.SiteInfo{}, "Room": enrol.Room{}, "AuditLine": auditLine{}, "Problem": problemBody{},
 	} {
 		schema, ok := doc.Components.Schemas[name]
 		if !ok {

@@ -10,6 +10,7 @@ import (
 
 	"incamera/secureboot/enrol"
 	"incamera/secureboot/evidence"
+	"incamera/secureboot/update"
 )
 
 // Codes of problems that no verdict has. They are as stable as those of package
@@ -45,6 +46,9 @@ func toProblem(err error) (p *problem, known bool) {
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return &problem{http.StatusRequestEntityTooLarge, evidence.TooLarge, fmt.Sprintf("at most %d bytes", tooLarge.Limit)}, true
 	}
+	if e, ok := errors.AsType[*update.Error](err); ok {
+		return bundleProblem(e), true
+	}
 	for _, known := range []struct {
 		err    error
 		status int
@@ -64,13 +68,33 @@ func toProblem(err error) (p *problem, known bool) {
 		if errors.Is(err, known.err) {
 			detail := known.detail
 			if detail == "" {
-				detail = fmt.Sprintf("%.300q", err.Error())
-				detail = detail[1 : len(detail)-1]
+				detail = told(err)
 			}
 			return &problem{known.status, known.code, detail}, true
 		}
 	}
 	return &problem{http.StatusInternalServerError, codeInternal, "the verifier's log says why"}, false
+}
+
+// told is an error's text, quoted and of a bounded length.
+func told(err error) string {
+	text := fmt.Sprintf("%.300q", err.Error())
+	return text[1 : len(text)-1]
+}
+
+// bundleProblem tells staff why a bundle is not taken.
+func bundleProblem(e *update.Error) *problem {
+	p := &problem{http.StatusForbidden, evidence.SigInvalid, told(e)}
+	switch e.Reason {
+	case update.TooLarge:
+		p.status, p.code = http.StatusRequestEntityTooLarge, evidence.TooLarge
+	case update.Malformed, update.Truncated:
+		p.status, p.code = http.StatusBadRequest, evidence.Malformed
+	case update.Unlogged:
+		p.code = evidence.RefvalUnlogged
+	default: // the signature, or what it covers
+	}
+	return p
 }
 
 // problemBody is RFC 9457 with one member more.

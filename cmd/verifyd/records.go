@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"incamera/secureboot/enrol"
@@ -192,6 +193,20 @@ func (t *txn) roomOf(spki []byte) (*record, error) {
 		err = errNone
 	}
 	return r, err
+}
+
+// enrolled reads the room whose LDevID has this key, unless it was revoked.
+func (t *txn) enrolled(spki []byte) (*record, error) {
+	room, err := t.roomOf(spki)
+	switch {
+	case errors.Is(err, errNone):
+		return nil, akUnknown()
+	case err != nil:
+		return nil, err
+	case room.Room.State == enrol.StateRevoked:
+		return nil, refuse(http.StatusForbidden, evidence.AKRevoked, "the room was revoked")
+	}
+	return room, nil
 }
 
 func (t *txn) putRoom(r *record) error {

@@ -98,7 +98,8 @@ func (v *service) oneHistory(t *txn, seen evidence.Checkpoint, signed []byte, ha
 	return nil
 }
 
-// revokeReference withdraws a release on all boards.
+// revokeReference withdraws a release on all boards. Rooms do not get it any
+// more.
 func (v *service) revokeReference(r *http.Request, who *caller) (*answer, error) {
 	release := r.PathValue("version")
 	err := v.store.update(r.Context(), func(t *txn) error {
@@ -111,6 +112,9 @@ func (v *service) revokeReference(r *http.Request, who *caller) (*answer, error)
 		}
 		if n == 0 {
 			return notFound("release")
+		}
+		if _, err := t.exec(`UPDATE bundles SET approved = 0 WHERE version = ?`, release); err != nil {
+			return err
 		}
 		return t.setMeta("references", []byte(newSession()))
 	})
@@ -172,7 +176,7 @@ func (v *service) checkpoint(r *http.Request, _ *caller) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &answer{http.StatusOK, mediaNote, kept}, nil
+	return &answer{status: http.StatusOK, mediaType: mediaNote, body: kept}, nil
 }
 
 const mediaNote = "text/plain; charset=utf-8"
@@ -191,7 +195,7 @@ func (v *service) revocations(r *http.Request, _ *caller) (*answer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sign revocations: %w", err)
 	}
-	return &answer{http.StatusOK, mediaNote, signed}, nil
+	return &answer{status: http.StatusOK, mediaType: mediaNote, body: signed}, nil
 }
 
 // revocationText has a line for what it is, the site, the time, and one for each

@@ -31,6 +31,7 @@ func (v *service) rooms(r *http.Request, who *caller) (*answer, error) {
 				}
 				rec, err := decodeRecord(b)
 				if err == nil {
+					rec.Room.Address = v.address(&rec.Room)
 					list = append(list, rec.Room)
 				}
 				return err
@@ -157,10 +158,13 @@ func (v *service) code(r *http.Request, who *caller) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if body.Address == "" {
+		body.Address = v.authority.Address(body.Room)
+	}
 	now := time.Now()
 	rsp := enrol.CodeResponse{Expires: now.Add(enrol.CodeLife).UTC(), VerifierKey: hex.EncodeToString(v.tlsKey[:])}
 	err = v.store.update(r.Context(), func(t *txn) error {
-		if err := t.audit(now, who.staff, "make activation code", body.Room+" "+body.Serial); err != nil {
+		if err := t.audit(now, who.staff, "make activation code", body.Room+" "+body.Serial+" "+body.Address); err != nil {
 			return err
 		}
 		if body.Voucher {
@@ -170,8 +174,8 @@ func (v *service) code(r *http.Request, who *caller) (*answer, error) {
 		code := enrol.NewCode()
 		rsp.Code = code.Text()
 		hash := code.Hash(body.Serial)
-		_, err := t.exec(`INSERT INTO codes (hash, serial, room, name, expires, spent) VALUES (?, ?, ?, ?, ?, 0)`,
-			hash[:], body.Serial, body.Room, body.Name, now.Add(enrol.CodeLife).UnixMicro())
+		_, err := t.exec(`INSERT INTO codes (hash, serial, room, name, address, expires, spent) VALUES (?, ?, ?, ?, ?, ?, 0)`,
+			hash[:], body.Serial, body.Room, body.Name, body.Address, now.Add(enrol.CodeLife).UnixMicro())
 		return err
 	})
 	if err != nil {
@@ -228,14 +232,9 @@ func (v *service) renew(r *http.Request, who *caller) (*answer, error) {
 	now := time.Now()
 	var rsp *enrol.FinishResponse
 	err = v.store.update(r.Context(), func(t *txn) error {
-		room, err := t.roomOf(who.spki)
-		switch {
-		case errors.Is(err, errNone):
-			return akUnknown()
-		case err != nil:
+		room, err := t.enrolled(who.spki)
+		if err != nil {
 			return err
-		case room.Room.State == enrol.StateRevoked:
-			return refuse(http.StatusForbidden, evidence.AKRevoked, "the room was revoked")
 		}
 		if err := v.freshResult(room, body.Result, now); err != nil {
 			return err

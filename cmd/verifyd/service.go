@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -44,11 +45,15 @@ type service struct {
 	staff       []staffConfig
 
 	references references
+
+	bundles   folder
+	uploading sync.Mutex // one bundle at a time
+	sending   turns
 }
 
 // newService reads the keys that c names. It opens nothing else.
 func newService(c config, s *store, log *slog.Logger) (*service, tls.Certificate, error) {
-	v := &service{store: s, log: log, makers: x509.NewCertPool(), policy: c.Policy, life: c.life(), staff: c.Staff}
+	v := &service{store: s, log: log, makers: x509.NewCertPool(), policy: c.Policy, life: c.life(), staff: c.Staff, bundles: folder(c.Bundles)}
 	cert, err := v.readKeys(c)
 	if err != nil {
 		return nil, tls.Certificate{}, fmt.Errorf("keys: %w", err)
@@ -175,6 +180,9 @@ const sweepEvery = 30 * time.Second
 func (v *service) sweep(ctx context.Context, now time.Time) error {
 	var undone []string
 	err := v.store.update(ctx, func(t *txn) (err error) {
+		if err := v.sweepBundles(t, now); err != nil {
+			return err
+		}
 		undone, err = t.sweep(now)
 		return err
 	})

@@ -45,12 +45,17 @@ type testSite struct {
 // newTestSite founds a site as verifyd init does, and starts its verifier.
 func newTestSite(t testing.TB, v *enroltest.Vendor, edits ...func(*config)) *testSite {
 	t.Helper()
+	return foundSite(t, v, enrol.Site{Name: "Example", Domain: "rooms.example"}, edits...)
+}
+
+func foundSite(t testing.TB, v *enroltest.Vendor, site enrol.Site, edits ...func(*config)) *testSite {
+	t.Helper()
 	s := &testSite{t: t, dir: filepath.Join(t.TempDir(), "site"), vendor: v}
 	if err := os.Mkdir(s.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	var err error
-	s.token, err = found(s.dir, enrol.Site{Name: "Example", Domain: "rooms.example"}, "127.0.0.1:0", time.Now())
+	s.token, err = found(s.dir, site, "127.0.0.1:0", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

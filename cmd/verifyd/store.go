@@ -27,7 +27,7 @@ type store struct {
 
 // schemaVersion is that of the tables. A database of a newer release is left
 // alone.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // errNewer means that a newer release wrote the database.
 var errNewer = errors.New("store: written by a newer release of verifyd; start that one")
@@ -121,6 +121,15 @@ var schema = []string{
 	// Each line has the hash of itself and the line before.
 	`CREATE TABLE IF NOT EXISTS audit (
 		seq BIGINT PRIMARY KEY, at BIGINT NOT NULL, who TEXT NOT NULL, act TEXT NOT NULL, subject TEXT NOT NULL, hash BLOB NOT NULL)`,
+	// A bundle's file is in the folder of bundles, under its hash.
+	`CREATE TABLE IF NOT EXISTS bundles (
+		board TEXT NOT NULL, version TEXT NOT NULL, rollback BIGINT NOT NULL, size BIGINT NOT NULL, sha256 TEXT NOT NULL,
+		added BIGINT NOT NULL, approved INTEGER NOT NULL, document BLOB NOT NULL, proof BLOB NOT NULL, PRIMARY KEY (board, version))`,
+}
+
+// upgrades lead from a version of the tables to the next, the first from 1.
+var upgrades = []string{
+	`ALTER TABLE codes ADD COLUMN address TEXT NOT NULL DEFAULT ''`,
 }
 
 func (s *store) migrate(ctx context.Context) error {
@@ -138,7 +147,7 @@ func (s *store) migrate(ctx context.Context) error {
 				return fmt.Errorf("schema: %w", err)
 			}
 		}
-		for name, value := range map[string]string{"schema": strconv.Itoa(schemaVersion), "lock": "", "checkpoint": "", "references": "none"} {
+		for name, value := range map[string]string{"schema": "1", "lock": "", "checkpoint": "", "history": "", "references": "none"} {
 			if _, err := tx.exec(`INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING`, name, []byte(value)); err != nil {
 				return err
 			}
@@ -147,10 +156,16 @@ func (s *store) migrate(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if v, err := strconv.Atoi(string(b)); err != nil || v != schemaVersion {
+		v, err := strconv.Atoi(string(b))
+		if err != nil || v < 1 || v > schemaVersion {
 			return errNewer
 		}
-		return nil
+		for _, statement := range upgrades[v-1:] {
+			if _, err := tx.exec(statement); err != nil {
+				return fmt.Errorf("upgrade: %w", err)
+			}
+		}
+		return tx.setMeta("schema", []byte(strconv.Itoa(schemaVersion)))
 	})
 }
 

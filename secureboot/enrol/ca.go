@@ -146,6 +146,23 @@ func (a *Authority) Address(room string) string {
 	return net.JoinHostPort(room+"."+a.domain, RelayPort)
 }
 
+// Addresses returns the IP address of a relay at host:port if certificates of
+// this site may name it, for [Grant]. Rooms know one another by name and key, so
+// an address that is not named here serves them all the same.
+func (a *Authority) Addresses(relay string) []net.IP {
+	host, _, err := net.SplitHostPort(relay)
+	ip := net.ParseIP(host)
+	if err != nil || ip == nil {
+		return nil
+	}
+	for _, network := range a.root.PermittedIPRanges {
+		if network.Contains(ip) {
+			return []net.IP{ip}
+		}
+	}
+	return nil
+}
+
 // A Grant is what a certificate says.
 type Grant struct {
 	Room, Name string           // id and name

@@ -216,8 +216,8 @@ func post[T any](ctx context.Context, c *Client, path string, body any) (T, erro
 	return answer, decode(b, &answer)
 }
 
-// maxAnswer bounds answers: the largest is reference values in base64.
-const maxAnswer = 1 << 20
+// maxAnswer bounds answers in bytes: the largest is the list of 10,000 rooms.
+const maxAnswer = 8 << 20
 
 func (c *Client) do(ctx context.Context, method, path, mediaType string, body []byte) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
