@@ -63,6 +63,9 @@ type Options struct {
 	// Older allows a release older than the one that runs, which people ask for
 	// one by one. The floor holds all the same.
 	Older bool
+	// Accepted, if not nil, is told of the manifest, of which nothing was
+	// written yet. The callee does not keep it.
+	Accepted func(*Manifest)
 	// Progress, if not nil, is told of bytes written, of all that there are.
 	Progress func(written, total int64)
 }
@@ -81,9 +84,19 @@ func (u *Updater) Install(ctx context.Context, bundle io.Reader, o Options) (Rel
 	if err != nil {
 		return Release{}, err
 	}
+	if o.Accepted != nil {
+		o.Accepted(m)
+	}
 	running, err := u.clear()
 	if err != nil {
 		return Release{}, err
+	}
+	if u.r.Target != nil { // it went with the slot, and nobody is to look for what became of it
+		r := u.r
+		r.Target = nil
+		if err := u.save(r); err != nil {
+			return Release{}, err
+		}
 	}
 	if err := u.stage(ctx, c, bundle, o.Progress); err != nil {
 		if tidy := u.remove(isUnfinished); tidy != nil {

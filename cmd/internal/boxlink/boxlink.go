@@ -131,10 +131,11 @@ type Network struct {
 	DNS     []string `json:"dns"`     // at most three; may be empty
 }
 
-// NetworkState is the configuration and what came of it.
+// NetworkState is the configuration and what came of it. The latter [Client] finds
+// where it runs: boxd has no network.
 type NetworkState struct {
 	Network
-	Interface string   `json:"interface"` // empty if there is none
+	Interface string   `json:"interface"` // the wired one; empty if there is none
 	Current   []string `json:"current"`   // addresses with the lengths of their prefixes
 }
 
@@ -144,7 +145,6 @@ const (
 	Busy        = "busy"         // another installation is under way
 	Cancelled   = "cancelled"    // the installation ended because it was told to
 	Absent      = "absent"       // no such bundle on a stick
-	NotOnTrial  = "not_on_trial" // there is nothing to judge, and nothing is wrong
 	WrongSerial = "wrong_serial" // another box is meant
 	Invalid     = "invalid"      // a value that no configuration has
 	Unavailable = "unavailable"  // nothing can be installed on this system

@@ -40,7 +40,7 @@ var (
 		Update: Update{Phase: Trial, Running: Release{"1.5.0", 8}, Target: &Release{"1.5.0", 8}, Failure: &Failure{"1.4.0", "unhealthy", "no sound"}, Floor: 3},
 		Work:   Work{Writing, 5, 10, "1.6.0"},
 	}
-	aNetwork = NetworkState{Network{Static, "10.0.0.5/24", "10.0.0.1", []string{"10.0.0.2"}}, "end0", []string{"10.0.0.5/24"}}
+	aNetwork = NetworkState{Network{Static, "10.0.0.5/24", "10.0.0.1", []string{"10.0.0.2"}}, wired(sysfs), nil}
 )
 
 func (d *desk) Status(context.Context) (Status, error) { return aStatus, d.note("status") }
@@ -94,6 +94,10 @@ func TestCalls(t *testing.T) {
 	d := &desk{limit: 10}
 	c := New(serve(t, d))
 	ctx := t.Context()
+	var err error
+	if aNetwork.Current, err = addresses(aNetwork.Interface); err != nil {
+		t.Fatal(err)
+	}
 	for _, call := range []struct {
 		want   string // what the box was asked for
 		answer any

@@ -39,7 +39,8 @@ func New(socket string) *Client {
 
 // Status implements [Box].
 func (c *Client) Status(ctx context.Context) (s Status, err error) {
-	return s, c.ask(ctx, http.MethodGet, "/v1/status", nil, &s)
+	err = c.ask(ctx, http.MethodGet, "/v1/status", nil, &s)
+	return s, err
 }
 
 // Install implements [Box]. It reads the bundle as boxd takes it, and closes one
@@ -49,7 +50,8 @@ func (c *Client) Install(ctx context.Context, bundle io.Reader, older bool) (r R
 	if closer, ok := bundle.(io.Closer); ok {
 		defer context.AfterFunc(ctx, func() { _ = closer.Close() })() // it is only read
 	}
-	return r, c.send(ctx, http.MethodPost, "/v1/install?older="+bit(older), "application/octet-stream", bundle, &r)
+	err = c.send(ctx, http.MethodPost, "/v1/install?older="+bit(older), "application/octet-stream", bundle, &r)
+	return r, err
 }
 
 func bit(b bool) string {
@@ -61,7 +63,8 @@ func bit(b bool) string {
 
 // Stick implements [Box].
 func (c *Client) Stick(ctx context.Context) (list []Bundle, err error) {
-	return list, c.ask(ctx, http.MethodGet, "/v1/stick", nil, &list)
+	err = c.ask(ctx, http.MethodGet, "/v1/stick", nil, &list)
+	return list, err
 }
 
 // Import implements [Box].
@@ -70,7 +73,8 @@ func (c *Client) Import(ctx context.Context, name string, older bool) (r Release
 	if err != nil {
 		return r, fmt.Errorf("box: %w", err)
 	}
-	return r, c.send(ctx, http.MethodPost, "/v1/import", mediaJSON, bytes.NewReader(b), &r)
+	err = c.send(ctx, http.MethodPost, "/v1/import", mediaJSON, bytes.NewReader(b), &r)
+	return r, err
 }
 
 // Health implements [Box].
@@ -90,7 +94,12 @@ func (c *Client) Reset(ctx context.Context, serial string) error {
 
 // Network implements [Box].
 func (c *Client) Network(ctx context.Context) (s NetworkState, err error) {
-	return s, c.ask(ctx, http.MethodGet, "/v1/network", nil, &s)
+	if err = c.ask(ctx, http.MethodGet, "/v1/network", nil, &s); err != nil {
+		return s, err
+	}
+	s.Interface = wired(sysfs)
+	s.Current, err = addresses(s.Interface)
+	return s, err
 }
 
 // SetNetwork implements [Box].

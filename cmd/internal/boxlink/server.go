@@ -187,7 +187,7 @@ func statusOf(reason string) int {
 		return http.StatusBadRequest
 	case Absent:
 		return http.StatusNotFound
-	case Busy, NotOnTrial:
+	case Busy:
 		return http.StatusConflict
 	case Internal:
 		return http.StatusInternalServerError
