@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -33,12 +34,32 @@ const faults = `(() => {
     if (r.left < 0 || r.right > innerWidth + 0.5) out.push("beyond the side: " + say(e));
     if (!e.textContent.trim() && !e.getAttribute("aria-label")) out.push("nameless: " + say(e));
   }
+  for (const e of document.querySelectorAll("input, textarea")) {
+    const r = e.getBoundingClientRect();
+    if (r.height < 48) out.push("small: " + e.dataset.input + " " + r.height);
+    if (!e.labels.length || !e.labels[0].textContent.trim()) out.push("nameless: " + e.dataset.input);
+  }
+  const light = (c) => c.slice(0, 3).map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4).reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const parts = (text) => { const c = text.match(/[\d.]+/g).map(Number); return c.length < 4 ? [...c, 1] : c; };
+  for (const e of document.querySelectorAll("body *")) {
+    if (stale && !e.closest(".stale")) continue; // dimmed on purpose
+    if (e.closest(".reads, svg, .waits") || ![...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())) continue;
+    const under = [];
+    for (let at = e; at; at = at.parentElement) {
+      const c = parts(getComputedStyle(at).backgroundColor);
+      if (c[3] > 0) under.push(c);
+      if (c[3] === 1) break;
+    }
+    const ground = under.reverse().reduce((below, c) => below.map((v, i) => v * (1 - c[3]) + c[i] * c[3]), [0, 0, 0]);
+    const [a, z] = [light(parts(getComputedStyle(e).color)), light(ground)].sort((x, y) => y - x);
+    if ((a + 0.05) / (z + 0.05) < 4.5) out.push("faint: " + say(e) + " " + ((a + 0.05) / (z + 0.05)).toFixed(1));
+  }
   for (const e of document.querySelectorAll(".controls button, .top, .answers button")) {
     const r = e.getBoundingClientRect();
-    const scrolls = e.closest(".sheet, .lobby, .ringing, .joining");
+    const scrolls = e.closest(".sheet, .lobby, .ringing, .joining, .setup");
     if (!stale && !scrolls && r.bottom > innerHeight + 0.5) out.push("below the screen: " + say(e));
   }
-  for (const e of document.querySelectorAll("button, h1, h2, p, .words, .label, .note, .digits, .badge, .link, .voice, dd, dt, .sheet, .lobby, .body, .screen, .code, .roster")) {
+  for (const e of document.querySelectorAll("button, h1, h2, p, .words, .label, .note, .digits, .badge, .link, .voice, dd, dt, .sheet, .lobby, .body, .screen, .code, .roster, .setup-card, .field, .hash, .offer, .outcome, .notice, .gauge, label")) {
     if (e.closest(".reads, .step, svg, .waits") || e.clientWidth <= 1) continue; // not for eyes
     if (e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== "inline") out.push("cut off: " + say(e) + " " + e.scrollWidth + ">" + e.clientWidth);
     if (e.matches("button") && e.scrollHeight > e.clientHeight + 1) out.push("cut off below: " + say(e) + " " + e.scrollHeight + ">" + e.clientHeight);
@@ -57,8 +78,8 @@ const faults = `(() => {
 type scene struct {
 	name  string
 	say   func(*Tx)
-	touch []string
-	wait  string // true when the scene is there
+	touch []string // selectors; "write", the name of a field and a text writes
+	wait  string   // true when the scene is there
 }
 
 const (
@@ -69,9 +90,10 @@ const (
 
 func calm(tx *Tx) {
 	tx.Set("Call", map[string]string{"State": "Idle"})
-	for _, path := range []string{"Roster/Members", "Lobby/Waiting", "Diagnostics/Conditions", "Directory/Rooms"} {
+	for _, path := range []string{"Roster/Members", "Lobby/Waiting", "Diagnostics/Conditions", "Directory/Rooms", "Setup", "Enrolment", "Network", "Updates"} {
 		tx.Remove(path)
 	}
+	tx.Set("System/Name", "Vauban")
 	tx.Set("Directory/Rooms/curie", Contact{"Curie", "Bâtiment Nord"})
 	tx.Set("Directory/Rooms/pascal", Contact{"Pascal", "Bâtiment Nord"})
 	tx.Set("Directory/Rooms/lyon", Contact{"Lyon 3", "Agence de Lyon"})
@@ -187,15 +209,15 @@ func TestScreens(t *testing.T) {
 		b.T = t
 		b.Run(chromedp.Navigate(url + "/?lang=" + lang))
 		b.Until(`document.querySelector('[data-screen]') && document.documentElement.lang === "` + lang + `"`)
-		for _, sc := range scenes {
+		for _, sc := range slices.Concat(scenes, setupScenes, updateScenes) {
 			t.Run(lang+"/"+sc.name, func(t *testing.T) {
 				b.T = t
 				room.srv.Publish(calm)
-				b.Until(fmt.Sprintf(onScreen, "idle"))
+				b.Until(fmt.Sprintf(onScreen, "idle") + ` && !document.querySelector('[data-action="updates-open"]')`)
 				b.Size(sizes[0].width, sizes[0].height)
 				room.srv.Publish(sc.say)
-				for _, selector := range sc.touch {
-					b.Touch(selector)
+				for _, step := range sc.touch {
+					act(b, step)
 				}
 				b.Until(sc.wait)
 				for _, s := range sizes {

@@ -18,6 +18,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	cdplog "github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
@@ -35,8 +36,8 @@ type Browser struct {
 
 const chromium = "/usr/bin/chromium"
 
-// Open starts Chromium with a profile of its own.
-func Open(t *testing.T) *Browser {
+// Open starts Chromium with a profile of its own and more flags.
+func Open(t *testing.T, more ...chromedp.ExecAllocatorOption) *Browser {
 	t.Helper()
 	missing := ""
 	if _, err := exec.LookPath(chromium); err != nil {
@@ -57,7 +58,7 @@ func Open(t *testing.T) *Browser {
 	for _, name := range []string{"disable-gpu", "disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "disable-dev-shm-usage"} {
 		flags = append(flags, chromedp.Flag(name, true))
 	}
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), flags...)
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), append(flags, more...)...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
@@ -153,6 +154,29 @@ func (b *Browser) Touch(selector string) {
 	b.T.Helper()
 	b.Until(fmt.Sprintf("document.querySelector(%q)", selector))
 	b.Run(chromedp.Click(chromedp.CSS(selector)))
+}
+
+// Write waits for a place to write, empties it and types a text.
+func (b *Browser) Write(selector, text string) {
+	b.T.Helper()
+	b.Until(fmt.Sprintf("document.querySelector(%q)", selector))
+	Eval[bool](b, fmt.Sprintf("(e => { e.focus(); e.select(); return true })(document.querySelector(%q))", selector))
+	b.Run(chromedp.KeyEvent(text))
+	b.Until(fmt.Sprintf("document.querySelector(%q)?.value === %q", selector, text))
+}
+
+// Cookies returns the cookies of the page, those that it cannot see included.
+func (b *Browser) Cookies() []*network.Cookie {
+	b.T.Helper()
+	var out []*network.Cookie
+	b.Run(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		got, err := cdp.Call(ctx, target, network.GetCookies, network.GetCookiesParams{})
+		if err == nil {
+			out = got.Cookies
+		}
+		return err
+	}))
+	return out
 }
 
 // Size sets the size of the page in pixels.

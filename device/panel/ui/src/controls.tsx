@@ -54,7 +54,7 @@ function Volume(p: ScreenProps): VNode {
   const m = p.m;
   const volume = m.status.Audio && m.status.Audio.Volume;
   const step = (steps: number): void =>
-    m.act("volume", "Audio/StepVolume", { Steps: steps }, (s) => !s.Audio || s.Audio.Volume !== volume, "waits.volume", true);
+    m.act("volume", "Audio/StepVolume", { Steps: steps }, (s) => !s.Audio || s.Audio.Volume !== volume, "waits.volume", { repeat: true });
   const level = volume === undefined ? "–" : String(volume);
   return (
     <div class="volume" role="group" aria-label={t("volume.title")}>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2
+// SPDX-License-Identifier: Apache-2.0
 
 import { h, VNode } from "preact";
 
@@ -27,6 +27,11 @@ const paths = {
   info: ["M12 2.5a9.5 9.5 0 1 1 0 19 9.5 9.5 0 0 1 0-19z", "M12 11v6", "M12 7.2v.3"],
   volume: ["M4 9.5h3.5L12 6v12l-4.5-3.5H4z", "M15.5 9a4 4 0 0 1 0 6", "M18 6.5a8 8 0 0 1 0 11"],
   door: ["M6 21V4a1 1 0 0 1 1-1h10a1 1 0 0 1 1 1v17", "M3 21h18", "M14 12v.5"],
+  sync: ["M20 6v5h-5", "M4 18v-5h5", "M19 11a7.5 7.5 0 0 0-13-3.5", "M5 13a7.5 7.5 0 0 0 13 3.5"],
+  box: ["M3.5 8L12 3.5 20.5 8v8.5L12 21l-8.5-4.5z", "M3.5 8L12 12.5 20.5 8", "M12 12.5V21"],
+  stick: ["M8 3.5h8V9H8z", "M6 9h12v10a2 2 0 0 1-2 2H8a2 2 0 0 1-2-2z"],
+  down: ["M12 4v11", "M7 10.5l5 5 5-5", "M4 20h16"],
+  key: ["M8 12a4 4 0 1 1 0 .01", "M12 12h9.5", "M17.5 12v3.5"],
   bars: [],
   dashed: [],
 } as const;

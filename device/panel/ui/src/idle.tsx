@@ -6,6 +6,7 @@ import { Model } from "./model";
 import { Clock, Heading, Name, ScreenProps } from "./parts";
 import { collator, dateOf, t } from "./texts";
 import { Contact } from "./tree";
+import { UpdatesButton } from "./updates";
 
 interface Entry extends Contact {
   id: string;
@@ -84,6 +85,7 @@ export function Idle(p: ScreenProps): VNode {
           <Icon name="lock" />
           <span>{t("idle.promise")}</span>
         </p>
+        <UpdatesButton m={m} />
       </section>
       <section class="there" aria-labelledby="rooms-title">
         <Heading>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import { lookUnpaired, prove } from "./pairkey";
 import { Branch, Delta } from "./tree";
 
 /** Hello is what the room says first. */
@@ -10,6 +11,7 @@ export interface Hello {
   Ui: string;
   Role: string;
   BeatMs: number;
+  Challenge?: string; // to be proved first
 }
 
 /** Refusal is why the room did not accept a command. */
@@ -18,6 +20,7 @@ export interface Refusal {
   Code: number;
   Message: string;
   Reference?: string;
+  Path?: string; // of the parameter to blame
 }
 
 export interface Listener {
@@ -41,11 +44,12 @@ interface Message {
   method?: string;
   params?: unknown;
   result?: Branch;
-  error?: { code: number; message: string; data?: { Reason?: string; CorrelationId?: string } };
+  error?: { code: number; message: string; data?: { Reason?: string; CorrelationId?: string; Path?: string } };
 }
 
 const query = ["Status/**", "Event/**"];
 const subscription = 1;
+const proof = 2; // id of the request
 const deafMs = 5000; // without a beat for this long, the connection is given up
 const repeatMs = 10000; // a command without an answer is repeated for this long
 
@@ -85,6 +89,7 @@ export class Link {
   private serial = 100;
   private failures = 0;
   private heardAt = 0;
+  private proved: (role: string) => void = () => undefined;
   private readonly asked = new Map<number, Asked>();
   private readonly url: string;
 
@@ -137,6 +142,7 @@ export class Link {
     socket.close();
     this.socket = null;
     this.ready = false;
+    if (location.protocol === "https:") void lookUnpaired();
     // At once, then every 0.25 to 2 s, spread so that panels do not come all together.
     const wait = this.failures === 0 ? 0 : Math.min(2000, 250 * 2 ** (this.failures - 1)) * (0.5 + Math.random() / 2);
     this.failures++;
@@ -170,6 +176,22 @@ export class Link {
   }
 
   private greet(h: Hello): void {
+    if (h.Challenge !== undefined) {
+      const socket = this.socket;
+      prove(h).then(
+        (params) => {
+          if (socket !== this.socket) return;
+          this.proved = (role) => this.follow({ ...h, Role: role });
+          this.send({ id: proof, method: "Session.Prove", params });
+        },
+        () => socket && this.lost(socket),
+      );
+      return;
+    }
+    this.follow(h);
+  }
+
+  private follow(h: Hello): void {
     const same = h.BootId === this.boot;
     this.boot = h.BootId;
     this.to.hello(h);
@@ -182,6 +204,11 @@ export class Link {
   }
 
   private answered(id: number, m: Message): void {
+    if (id === proof) {
+      if (m.result) this.proved(String(m.result.Role));
+      else if (this.socket) this.lost(this.socket);
+      return;
+    }
     if (id === 1) {
       this.following(m);
       return;
@@ -196,6 +223,7 @@ export class Link {
         Code: m.error.code,
         Message: m.error.message,
         Reference: data.CorrelationId,
+        Path: data.Path,
       });
     } else {
       entry.resolve(m.result || {});

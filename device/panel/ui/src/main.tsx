@@ -5,13 +5,18 @@ import { InCall } from "./call";
 import { Icon } from "./icons";
 import { Idle } from "./idle";
 import { Model } from "./model";
+import { enter } from "./pair";
 import { Heading, ScreenProps } from "./parts";
 import { Incoming, Joining, Leaving, Outgoing } from "./ringing";
 import { AddSheet, EndSheet, Lobby, MemberSheet, TroubleSheet } from "./sheets";
-import { Key, language, t, timeOf } from "./texts";
+import { Setup } from "./setup";
+import { Key, minutesOf, t, timeOf } from "./texts";
+import { Notice, Updates } from "./updates";
 
 function Screen(p: ScreenProps): VNode {
   const c = p.m.status.Call || {};
+  const setup = p.m.status.Setup && p.m.status.Setup.State;
+  if (setup && setup !== "Done") return <Setup key="setup" m={p.m} />;
   switch (c.State) {
     case "Ringing":
       return c.Direction === "Outgoing" ? <Outgoing key="out" m={p.m} /> : <Incoming key="in" m={p.m} />;
@@ -54,7 +59,8 @@ function Said(p: ScreenProps): VNode {
   const muted = !!s.Audio && !!s.Audio.Silent && !!s.Audio.Mute && s.Audio.Mute.State === "On";
   const waiting = (s.Lobby && s.Lobby.Waiting) || {};
   const knocks = Object.keys(waiting).map((id) => t("lobby.knocks", { name: String(waiting[id].Name || "") }));
-  const stale = m.stale ? t("stale.title", { time: timeOf(m.staleSince) }) : "";
+  const away = m.dark ? t(m.dark.why === "update" ? "dark.update" : "dark.restart") : t("stale.title", { time: timeOf(m.staleSince) });
+  const stale = m.stale ? away : "";
   const ringing = state === "Ringing" && s.Call && s.Call.Direction === "Incoming" ? t("in.title") : "";
   return (
     <div class="reads">
@@ -64,8 +70,27 @@ function Said(p: ScreenProps): VNode {
   );
 }
 
+/** Dark stands where Stale would, while the room restarts because somebody asked for it. */
+function Dark(p: ScreenProps): VNode | null {
+  const m = p.m;
+  if (!m.dark) return null;
+  const late = m.dark.minutes > 0 && m.now() - m.staleSince > (m.dark.minutes + 5) * 60000;
+  return (
+    <div class="stale" data-screen="dark" data-why={m.dark.why}>
+      <div class="stale-card">
+        <span class="spinner" aria-hidden="true" />
+        <h2>{t(m.dark.why === "update" ? "dark.update" : "dark.restart")}</h2>
+        <p class="hint large" data-field="dark-hint">{m.dark.minutes > 0 ? t("dark.hint", { time: minutesOf(m.dark.minutes) }) : t("dark.soon")}</p>
+        <p class="hint">{t("dark.since", { time: timeOf(m.staleSince) })}</p>
+        {late && <p class="hint" data-field="dark-late">{t("dark.late")}</p>}
+      </div>
+    </div>
+  );
+}
+
 function Stale(p: ScreenProps): VNode | null {
   if (!p.m.stale) return null;
+  if (p.m.dark) return <Dark m={p.m} />;
   return (
     <div class="stale" data-screen="stale">
       <div class="stale-card">
@@ -98,6 +123,8 @@ function Over(p: ScreenProps): VNode | null {
       return <AddSheet m={p.m} />;
     case "end":
       return <EndSheet m={p.m} />;
+    case "updates":
+      return <Updates m={p.m} part={v.part} />;
     default:
       return null;
   }
@@ -116,6 +143,7 @@ class App extends Component<ScreenProps> {
       <div class="app">
         <div class={"live" + (m.stale ? " dimmed" : "")} aria-hidden={m.stale ? "true" : null} {...{ inert: m.stale }}>
           <Conditions m={m} />
+          <Notice m={m} />
           <Screen m={m} />
           <Lobby m={m} />
           <p class={"waits" + (waits ? " shown" : "")} role="status" data-field="waits">{waits ? t(waits) : ""}</p>
@@ -128,7 +156,8 @@ class App extends Component<ScreenProps> {
   }
 }
 
-document.documentElement.lang = language;
 const model = new Model();
-render(<App m={model} />, document.body);
-model.start();
+void enter(() => {
+  render(<App m={model} />, document.body);
+  model.start();
+});

@@ -2,7 +2,7 @@
 
 import { Hello, Link, Listener, Refusal } from "./link";
 import { apply, Branch, branch, Delta, Happening, Status } from "./tree";
-import { Key } from "./texts";
+import { Key, language, speak, spoken } from "./texts";
 
 /** Pending is a touch that the state does not show yet. */
 export interface Pending {
@@ -21,7 +21,24 @@ export interface Trouble {
   detail: string; // code of what is wrong with the other room's proof
 }
 
-export type View = { what: "main" } | { what: "member"; id: string; sure: boolean } | { what: "add" } | { what: "end" };
+export type View =
+  | { what: "main" }
+  | { what: "member"; id: string; sure: boolean }
+  | { what: "add" }
+  | { what: "end" }
+  | { what: "updates"; part: "main" | "restart" | "reset" };
+
+/** Dark is why the room is about to be silent, and for how many minutes, if it said so. */
+export interface Dark {
+  why: "update" | "restart";
+  minutes: number;
+}
+
+interface Options {
+  repeat?: boolean; // the state may stay as it is: accepted is done
+  then?: () => void; // accepted
+  failed?: (r: Refusal) => boolean; // refused; true if the screen shows why
+}
 
 const staleMs = 3000;
 const explainMs = 2000; // a touch without effect says from here what it waits for
@@ -35,6 +52,8 @@ export class Model implements Listener {
   staleSince = 0; // room's time, ms
   view: View = { what: "main" };
   trouble: Trouble | null = null;
+  facilities = false; // this panel may look after the room
+  dark: Dark | null = null; // kept while the room is away
   readonly pending = new Map<string, Pending>();
   changed: () => void = () => undefined;
 
@@ -57,20 +76,22 @@ export class Model implements Listener {
   }
 
   /** act sends a command. Until done holds the touch is pending, which key names. */
-  act(key: string, path: string, params: object, done: (s: Status) => boolean, waits: Key, repeat = false): void {
-    if (this.stale || (this.pending.has(key) && !repeat)) return;
+  act(key: string, path: string, params: object, done: (s: Status) => boolean, waits: Key, o: Options = {}): void {
+    if (this.stale || (this.pending.has(key) && !o.repeat)) return;
     this.trouble = null;
     const mine: Pending = { at: performance.now(), done, waits };
     this.pending.set(key, mine);
     this.link.command(path, params).then(
       () => {
         // At the end of its scale a loudspeaker accepts a step and stays where it is.
-        if (repeat && this.pending.get(key) === mine) this.pending.delete(key);
+        if (o.repeat && this.pending.get(key) === mine) this.pending.delete(key);
+        if (o.then) o.then();
         this.settle();
       },
       (r: Refusal) => {
         if (this.pending.get(key) === mine) this.pending.delete(key);
-        this.fail(r.Reason, r.Code, r.Reference || "");
+        if (o.failed && o.failed(r)) this.settle();
+        else this.fail(r.Reason, r.Code, r.Reference || "");
       },
     );
     this.settle();
@@ -89,12 +110,19 @@ export class Model implements Listener {
     this.changed();
   }
 
+  /** leaves says that the room will go dark, as it was told to. */
+  leaves(why: Dark["why"]): void {
+    this.dark = { why, minutes: 0 };
+    this.show({ what: "main" });
+  }
+
   dismiss(): void {
     this.trouble = null;
     this.changed();
   }
 
   hello(h: Hello): void {
+    this.facilities = h.Role.split("+").indexOf("Facilities") >= 0;
     if (this.ui !== "" && this.ui !== h.Ui) this.reload = true;
     this.ui = h.Ui;
   }
@@ -102,6 +130,7 @@ export class Model implements Listener {
   snapshot(status: Branch): void {
     this.tree = branch(status);
     this.known = true;
+    this.dark = null; // what was said before it went away is over
     this.settle();
   }
 
@@ -150,9 +179,15 @@ export class Model implements Listener {
     for (const [key, p] of this.pending) {
       if (p.done(this.status)) this.pending.delete(key);
     }
+    const wanted = this.status.System && this.status.System.Language;
+    if (!spoken && wanted && wanted !== language) speak(wanted);
+    const updates = this.status.Updates;
+    if (updates && updates.State === "Restarting") this.dark = { why: "update", minutes: updates.DarkMinutes || 0 };
+    else if (this.dark && this.dark.why === "update") this.dark = null;
     const state = (this.status.Call && this.status.Call.State) || "Idle";
     const view = this.view;
-    if (view.what !== "main" && state !== "Connected" && state !== "Reconnecting") this.view = { what: "main" };
+    const inCall = state === "Connected" || state === "Reconnecting";
+    if (view.what === "updates" ? !updates || !(inCall || state === "Idle") : !inCall) this.view = { what: "main" };
     const members = (this.status.Roster && this.status.Roster.Members) || {};
     if (view.what === "member" && !members[view.id]) this.view = { what: "main" };
     // A new page comes with an update; never during a call.

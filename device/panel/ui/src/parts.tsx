@@ -125,7 +125,7 @@ export class Sheet extends Component<SheetProps> {
   private key(e: KeyboardEvent): void {
     if (e.key === "Escape") this.props.onClose();
     if (e.key !== "Tab" || !this.base) return;
-    const all = Array.from(this.base.querySelectorAll<HTMLElement>("button"));
+    const all = Array.from(this.base.querySelectorAll<HTMLElement>("button, input, textarea"));
     const first = all[0];
     const last = all[all.length - 1];
     const at = document.activeElement;
