@@ -164,7 +164,7 @@ func (c *Client) ask(ctx context.Context, method, path string, in, out any) erro
 	if err != nil {
 		return fmt.Errorf("pairing: %w", err)
 	}
-	c.identify(r.Header)
+	c.Identify(r.Header)
 	r.Header.Set("Content-Type", "application/json")
 	answer, err := c.http.Do(r)
 	if err != nil {
@@ -194,7 +194,9 @@ func (c *Client) ask(ctx context.Context, method, path string, in, out any) erro
 	return nil
 }
 
-func (c *Client) identify(h http.Header) {
+// Identify sets what a request of this panel's page has: the origin, the cookie,
+// and the session that was opened last.
+func (c *Client) Identify(h http.Header) {
 	h.Set("Origin", c.origin)
 	if c.cookie != "" {
 		h.Set("Cookie", cookieName+"="+c.cookie)
@@ -230,7 +232,7 @@ func (c *Client) Get(ctx context.Context, path string, out any) error {
 // [RoomError].
 func (c *Client) Dial(ctx context.Context) (*websocket.Conn, error) {
 	h := http.Header{}
-	c.identify(h)
+	c.Identify(h)
 	conn, answer, err := websocket.Dial(ctx, c.origin+"/v1/ws", &websocket.DialOptions{
 		HTTPClient: &http.Client{Transport: c.http.Transport}, HTTPHeader: h, Subprotocols: []string{subprotocol},
 	})
@@ -264,33 +266,16 @@ func (c *Client) open(ctx context.Context, conn *websocket.Conn) error {
 	defer cancel()
 	conn.SetReadLimit(maxAnswer)
 	var hello struct {
-		Params struct {
-			BootID    string `json:"BootId"`
-			Challenge string
-			Room      struct {
-				ID string `json:"Id"`
-			}
-		} `json:"params"`
+		Params json.RawMessage `json:"params"`
 	}
 	if err := receive(ctx, conn, &hello); err != nil {
 		return err
 	}
-	s := Session{Boot: hello.Params.BootID, Room: hello.Params.Room.ID, Origin: c.origin, Panel: c.Panel}
-	if !decode(s.Challenge[:], hello.Params.Challenge) {
-		return errors.New("pairing: the room sent no challenge")
-	}
-	signature, err := c.sign(s.message())
+	request, err := c.Proof(hello.Params)
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(map[string]any{
-		"jsonrpc": "2.0", "id": 0, "method": "Session.Prove",
-		"params": map[string]string{"Panel": c.Panel, "Signature": base64url.EncodeToString(signature)},
-	})
-	if err != nil {
-		return fmt.Errorf("pairing: %w", err)
-	}
-	if err := conn.Write(ctx, websocket.MessageText, text); err != nil {
+	if err := conn.Write(ctx, websocket.MessageText, []byte(request)); err != nil {
 		return fmt.Errorf("pairing: %w", err)
 	}
 	var proved struct {
@@ -310,6 +295,37 @@ func (c *Client) open(ctx context.Context, conn *websocket.Conn) error {
 	defer c.mu.Unlock()
 	c.token = proved.Result.Session
 	return nil
+}
+
+// Proof returns the request Session.Prove that answers the parameters of a
+// Session.Hello.
+func (c *Client) Proof(params []byte) (string, error) {
+	var hello struct {
+		BootID    string `json:"BootId"`
+		Challenge string
+		Room      struct {
+			ID string `json:"Id"`
+		}
+	}
+	if err := json.Unmarshal(params, &hello); err != nil {
+		return "", fmt.Errorf("pairing: greeting of the room: %w", err)
+	}
+	s := Session{Boot: hello.BootID, Room: hello.Room.ID, Origin: c.origin, Panel: c.Panel}
+	if !decode(s.Challenge[:], hello.Challenge) {
+		return "", errors.New("pairing: the room sent no challenge")
+	}
+	signature, err := c.sign(s.message())
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(map[string]any{
+		"jsonrpc": "2.0", "id": 0, "method": "Session.Prove",
+		"params": map[string]string{"Panel": c.Panel, "Signature": base64url.EncodeToString(signature)},
+	})
+	if err != nil {
+		return "", fmt.Errorf("pairing: %w", err)
+	}
+	return string(text), nil
 }
 
 func receive(ctx context.Context, conn *websocket.Conn, out any) error {
