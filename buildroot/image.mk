@@ -5,6 +5,8 @@
 IMAGE      := $(CURDIR)/out/image
 KEYS       := $(CURDIR)/out/keys
 ROLLBACK   ?= 1
+FLOOR      ?=
+COMMIT     ?= $(shell git rev-parse HEAD)
 BOARD      := qemu-arm64
 IMAGEDEBS  := sbsigntool mtools dosfstools genimage squashfs-tools cryptsetup-bin zstd systemd \
               gcc-aarch64-linux-gnu g++-aarch64-linux-gnu
@@ -19,7 +21,7 @@ IMAGE_VERSION  = $(or $(shell sed -nE 's/$(SEMANTIC)/\1/p' <<<'$(VERSION)'),0.1.
 # One build at a time is at work in out/image.
 ALONE = mkdir -p $(IMAGE) && exec 9>$(IMAGE)/.lock && flock 9
 
-.PHONY: kernel image image-lock image-parts e2e
+.PHONY: kernel image image-lock image-parts board-log bundle e2e-images e2e
 
 kernel: ## Take the kernel that was built before, if it is what the tree asks for
 	@$(call INSTALL,zstd)
@@ -36,23 +38,43 @@ image-parts: ui kernel sysroot
 	@$(call INSTALL,$(IMAGEDEBS))
 	@$(ALONE); buildroot/debian/fetch $(IMAGE); \
 	$(CROSSENV) go build $(RELEASE) -o $(IMAGE)/programs/ ./cmd/roomd; \
-	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build $(RELEASE) -o $(IMAGE)/programs/ ./cmd/roomctl $(wildcard ./cmd/boxd) ./buildroot/init; \
-	CGO_ENABLED=0 go build -trimpath -o $(IMAGE)/host/bin/ ./cmd/mkbundle ./buildroot/initramfs; \
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build $(RELEASE) -o $(IMAGE)/programs/ ./cmd/roomctl $(wildcard ./cmd/boxd) ./buildroot/init ./buildroot/probe; \
+	CGO_ENABLED=0 go build -trimpath -o $(IMAGE)/host/bin/ ./cmd/mkbundle ./buildroot/initramfs ./buildroot/boardlog; \
 	[ -e $(KEYS)/db.crt ] || $(IMAGE)/host/bin/mkbundle keys -out $(KEYS)
 
-# MAKEDISK makes a disk in a folder: its own root, and all that follows from it.
-MAKEDISK = mkdir -p $(1) && cp $(IMAGE)/kernel/Image $(IMAGE)/kernel/kernel.config $(1)/ && \
-  TEST_OVERLAY=$(2) buildroot/debian/assemble $(IMAGE) $(1) && \
-  export TARGET_DIR=$(1)/target BINARIES_DIR=$(1) HOST_DIR=$(IMAGE)/host BR2_EXTERNAL_IN_CAMERA_PATH=$(CURDIR)/buildroot \
-    KEYS=$(KEYS) VERSION=$(IMAGE_VERSION) ROLLBACK=$(ROLLBACK) VARIANT=debian && \
-  buildroot/board/common/post-build.sh $(1)/target $(BOARD) && buildroot/board/common/post-image.sh $(1) $(BOARD)
+# MAKEIMAGE makes a release in folder $(1), of version $(2) and rollback number $(3),
+# with overlays $(4): its own root, and all that follows from it, and a disk unless
+# DISK=no. MAKEBUNDLE makes of that what rooms update from.
+MAKEIMAGE = mkdir -p $(1) && cp $(IMAGE)/kernel/Image $(IMAGE)/kernel/kernel.config $(1)/ && \
+  export TEST_OVERLAY='$(4)' VERSION=$(2) ROLLBACK=$(3) VARIANT=debian KEYS=$(KEYS) COMMIT=$(COMMIT) \
+    TARGET_DIR=$(1)/target BINARIES_DIR=$(1) HOST_DIR=$(IMAGE)/host BR2_EXTERNAL_IN_CAMERA_PATH=$(CURDIR)/buildroot && \
+  buildroot/debian/assemble $(IMAGE) $(1) && buildroot/board/common/post-build.sh $(1)/target $(BOARD) && buildroot/board/common/post-image.sh $(1) $(BOARD)
+MAKEBUNDLE = $(MAKEIMAGE) && buildroot/debian/bundle $(IMAGE) $(1) $(BOARD)
 
 image: image-parts ## Build the image for QEMU in out/image/release/disk.img
-	@$(ALONE); $(call MAKEDISK,$(IMAGE)/release,)
+	@$(ALONE); $(call MAKEIMAGE,$(IMAGE)/release,$(IMAGE_VERSION),$(ROLLBACK),)
 
-# The certificates of the room under test begin today: its clock must know that.
-e2e: image-parts ## Boot the image in QEMU with a software TPM and judge it, with a table
-	@$(call INSTALL,$(BOOTDEBS) openssl)
-	@$(ALONE); buildroot/e2e/overlay $(IMAGE)/overlay; export CLOCK_EPOCH=$$(date +%s); $(call MAKEDISK,$(IMAGE)/test,$(IMAGE)/overlay)
-	@E2E_IMAGE='$(IMAGE)/test' E2E_KEYS='$(KEYS)' go test -tags e2e -count=1 -timeout 40m -v ./buildroot/e2e >$(IMAGE)/e2e.log 2>&1 || failed=1; \
+bundle: board-log ## Build the image and the bundle that rooms update from; FLOOR=n lets it raise their floor
+	@$(ALONE); export FLOOR='$(FLOOR)'; $(call MAKEBUNDLE,$(IMAGE)/release,$(IMAGE_VERSION),$(ROLLBACK),)
+
+# What AAVMF measures is learnt by starting it once.
+board-log: image-parts
+	@$(call INSTALL,$(BOOTDEBS))
+	@$(ALONE); buildroot/probe/make $(IMAGE) $(KEYS)
+
+# Three releases for the tests: A, which a box leaves the factory with; B, which
+# raises the floor; and C, whose room does not become healthy. The certificates of
+# the room under test begin today: its clock must know that.
+E2E := $(IMAGE)/e2e
+e2e-images: board-log
+	@$(call INSTALL,openssl)
+	@$(ALONE); buildroot/e2e/overlay $(IMAGE)/overlay; rm -rf $(IMAGE)/unhealthy $(E2E); mkdir -p $(IMAGE)/unhealthy/usr/lib/systemd/system/roomd.service.d; \
+	  printf '[Service]\nExecStart=\nExecStart=/usr/bin/roomd -config /usr/share/in-camera-test/none.json\n' >$(IMAGE)/unhealthy/usr/lib/systemd/system/roomd.service.d/unhealthy.conf; \
+	  export CLOCK_EPOCH=$$(date +%s) ZSTD_LEVEL=1; \
+	  ($(call MAKEBUNDLE,$(E2E)/A,1.0.0,1,$(IMAGE)/overlay)); export DISK=no; \
+	  (export FLOOR=2; $(call MAKEBUNDLE,$(E2E)/B,1.1.0,2,$(IMAGE)/overlay)); \
+	  ($(call MAKEBUNDLE,$(E2E)/C,1.2.0,2,$(IMAGE)/overlay $(IMAGE)/unhealthy))
+
+e2e: e2e-images ## Boot the image in QEMU with a software TPM and judge it, with a table
+	@E2E_IMAGE='$(E2E)/A' E2E_KEYS='$(KEYS)' go test -tags e2e -count=1 -timeout 40m -v ./buildroot/e2e >$(IMAGE)/e2e.log 2>&1 || failed=1; \
 	  sed -n 's/^ *--- \(PASS\|FAIL\|SKIP\): \([^ ]*\) (\(.*\))$$/\1  \2  \3/p' $(IMAGE)/e2e.log; [ -z "$${failed:-}" ] || { echo "see $(IMAGE)/e2e.log" >&2; exit 1; }

@@ -56,6 +56,8 @@ type component struct {
 	Hashes     []bomHash  `json:"hashes"`
 	PURL       string     `json:"purl"`
 	Properties []property `json:"properties,omitempty"`
+
+	files int // in the root
 }
 
 type bomHash struct {
@@ -80,8 +82,16 @@ func setSBOM(c *call) func() error {
 	var binaries, files several
 	c.Var(&binaries, "binary", "`file` of a Go program that ships; may be repeated")
 	c.Var(&files, "file", "another file that ships, as `name@version=file`; may be repeated")
+	var k contents
+	c.StringVar(&k.root, "root", "", "`folder` with the image's root, each file of which must belong to what is listed")
+	c.StringVar(&k.unpacked, "unpacked", "", "`folder` with a folder for each package, of its name and its files")
+	c.StringVar(&k.generated, "generated", "", "`file` with the paths that the build itself makes in the root")
+	c.Var((*several)(&k.ours), "ours", "`folder` that was copied into the root; may be repeated")
 	out := c.need("out", "`file` to write")
 	return func() error {
+		if all := k.unpacked != "" && k.generated != "" && *lock != ""; k.root != "" && !all {
+			return usageError{errors.New("-root goes with -packages, -unpacked and -generated")}
+		}
 		if len(binaries) == 0 && *lock == "" && len(files) == 0 {
 			return usageError{errors.New("sbom needs -binary, -packages or -file: a bill of nothing says nothing")}
 		}
@@ -103,6 +113,11 @@ func setSBOM(c *call) func() error {
 		for _, f := range files {
 			if err := b.addFile(f); err != nil {
 				return err
+			}
+		}
+		if k.root != "" {
+			if err := b.addContents(k); err != nil {
+				return fmt.Errorf("%s: %w", k.root, err)
 			}
 		}
 		text, err := b.marshal()

@@ -3,8 +3,10 @@
 # post-image.sh BINARIES BOARD: from the root and the kernel to a disk. In BINARIES
 # lie Image and its kernel.config, loader.efi and stub.efi; in HOST_DIR/bin our
 # mkbundle and initramfs. It needs VERSION, ROLLBACK, and KEYS, a folder as
-# "mkbundle keys" makes it. Where sbsign or the UEFI key is not at hand the UKI
-# stays unsigned, and there is no disk: signing is a step of its own.
+# "mkbundle keys" makes it. With FLOOR rooms raise their floor to that number once
+# the release has proven itself there. Where sbsign or the UEFI key is not at hand
+# the UKI stays unsigned, and there is no disk: signing is a step of its own.
+# DISK=no makes none either; ZSTD_LEVEL makes the root in less time and larger.
 set -euo pipefail
 umask 022
 out=$1
@@ -27,7 +29,7 @@ fi
 rm -f system.img
 find "$TARGET_DIR" -exec touch -hcd "@$SOURCE_DATE_EPOCH" {} +
 touch -d "@${CLOCK_EPOCH:-$SOURCE_DATE_EPOCH}" "$TARGET_DIR/usr/lib/clock-epoch"
-env -u SOURCE_DATE_EPOCH mksquashfs "$TARGET_DIR" system.img -quiet -no-progress -noappend -comp zstd -Xcompression-level 15 -b 256K -processors 2 \
+env -u SOURCE_DATE_EPOCH mksquashfs "$TARGET_DIR" system.img -quiet -no-progress -noappend -comp zstd -Xcompression-level "${ZSTD_LEVEL:-15}" -b 256K -processors 2 \
 	-all-root -no-xattrs -no-exports -mkfs-time 0 -root-mode 0755 >/dev/null
 size=$(stat -c %s system.img)
 hashoff=$(((size + 4095) / 4096 * 4096))
@@ -58,17 +60,19 @@ uki Image.signed uki.unsigned.efi >uki.measured
 sign uki.unsigned.efi uki.efi
 sign loader.unsigned.efi loader.efi
 
-mkbundle delegate -root-key "$KEYS/root.key" -policy "$KEYS/policy.pub" -policy-generation 1 -first -out delegations >/dev/null
+mkbundle delegate -root-key "$KEYS/root.key" -policy "$KEYS/policy.pub" -policy-generation 1 -first -floor "${FLOOR:-0}" -out delegations >/dev/null
 mkbundle policies -uki uki.efi -rollback "$ROLLBACK" -policy-key "$KEYS/policy.key" -policy-generation 1 \
 	-root "$KEYS/root.pub" -delegations delegations -out policies.cbor >/dev/null
 cp "$common/loader.conf" loader.conf
 hook=$BR2_EXTERNAL_IN_CAMERA_PATH/board/$2/hook.sh
 [ ! -e "$hook" ] || . "$hook"
 
-export ESP_SIZE SYSTEM_SIZE DATA_SIZE VERSION
-rm -rf genimage.tmp && mkdir -p genimage.tmp/empty
-genimage --rootpath genimage.tmp/empty --tmppath genimage.tmp/work --inputpath . --outputpath . --config "$common/genimage.cfg" >genimage.log 2>&1 || { cat genimage.log >&2; exit 1; }
-rm -rf genimage.tmp
+if [ "${DISK:-}" != no ]; then
+	export ESP_SIZE SYSTEM_SIZE DATA_SIZE VERSION
+	rm -rf genimage.tmp && mkdir -p genimage.tmp/empty
+	genimage --rootpath genimage.tmp/empty --tmppath genimage.tmp/work --inputpath . --outputpath . --config "$common/genimage.cfg" >genimage.log 2>&1 || { cat genimage.log >&2; exit 1; }
+	rm -rf genimage.tmp
+fi
 
 limit() { # NAME FILE MiB
 	local n
@@ -80,5 +84,5 @@ limit root system.img 57 # 60 MB
 limit UKI uki.efi 16
 limit kernel Image 15
 limit initrd initrd 3
-printf '%-8s %11d bytes on disk of %d\n' image $(($(stat -c '%b * 512' disk.img))) "$(stat -c %s disk.img)"
+[ "${DISK:-}" = no ] || printf '%-8s %11d bytes on disk of %d\n' image $(($(stat -c '%b * 512' disk.img))) "$(stat -c %s disk.img)"
 echo "root hash $roothash"
