@@ -80,18 +80,22 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"provision", "", "set up the TPM of this box", 0, setProvision},
+		{"provision", "", "set up the TPM of a box whose image does not do so when it first starts", 0, setProvision},
 		{"enrol", "", "have this box join a site, by a code on standard input or a voucher", 0, setEnrol},
 		{"identity", "", "print who this box is", 0, setIdentity},
 		{"verify", "ROOM", "challenge a room and print the verdict", 1, setVerify},
 		{"evidence", "ROOM", "challenge a room and keep the evidence", 1, setEvidence},
 		{"rooms", "", "list the rooms of the site", 0, setRooms},
-		{"code", "", "make an activation code or voucher for a box", 0, setCode},
+		{"code", "", "make an activation code with its invitation, or a voucher, for a box", 0, setCode},
 		{"approve", "ROOM", "admit a room that waits", 1, setApprove},
 		{"approve-chip", "HASH", "list a chip without a certificate", 1, setApproveChip},
 		{"revoke", "ROOM", "withdraw a room", 1, setRevoke},
 		{"reference add", "", "give the verifier a release's reference values", 0, setReferenceAdd},
 		{"reference list", "", "list the releases that the verifier knows", 0, setReferenceList},
+		{"bundle add", "FILE", "give the verifier a release for rooms", 1, setBundleAdd},
+		{"bundle approve", "VERSION", "let rooms have a release", 1, setBundleApprove},
+		{"bundle withdraw", "VERSION", "have the verifier forget a release: no room gets it any more", 1, setBundleWithdraw},
+		{"bundle list", "", "list the releases that the verifier holds for rooms", 0, setBundleList},
 	}
 }
 
@@ -124,6 +128,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 		k := &call{FlagSet: flag.NewFlagSet("roomctl "+c.name, flag.ContinueOnError), in: bufio.NewReader(stdin), out: stdout}
 		k.SetOutput(stderr)
+		k.Usage = func() {
+			_, _ = fmt.Fprintf(stderr, "usage: roomctl %s [flags]\n%s\n", strings.TrimSpace(c.name+" "+c.words), c.does) // nothing is left to do if it fails
+			k.PrintDefaults()
+		}
 		k.BoolVar(&k.json, "json", false, "print JSON")
 		work := c.set(k)
 		if err := k.parse(args[len(words):]); errors.Is(err, flag.ErrHelp) {

@@ -8,6 +8,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -142,12 +143,23 @@ func TestOperator(t *testing.T) {
 		t.Errorf("reference list: %s", out)
 	}
 	made := enroltest.NewBox(t, tpmtest.Simulator(t), vendor, release)
-	var code enrol.CodeResponse
-	if err := json.Unmarshal([]byte(do(exitDone, "", "code", "-json", "-serial", made.Serial, "-room", "boardroom", "-name", "Boardroom")), &code); err != nil {
+	var code ticket
+	if err := json.Unmarshal([]byte(do(exitDone, "", "code", "-json", "-serial", made.Serial, "-room", "boardroom", "-name", "Boardroom",
+		"-address", "10.0.2.15:7443", "-reached-at", "https://10.0.2.100:8443/")), &code); err != nil {
 		t.Fatal(err)
 	}
 	if code.VerifierKey != key {
 		t.Errorf("the code comes with key %s, the verifier has %s", code.VerifierKey, key)
+	}
+	invited, err := enrol.ParseInvitation(code.Invitation)
+	if err != nil || invited.Verifier != "https://10.0.2.100:8443" || hex.EncodeToString(invited.Key[:]) != key || invited.Code.Text() != code.Code {
+		t.Errorf("invitation to %s, %v", invited.Verifier, err)
+	}
+	do(exitUsage, "", "code", "-serial", "IC-2", "-room", "lobby", "-name", "Lobby", "-reached-at", "10.0.2.100:8443")
+	do(exitRefused, "", "code", "-serial", "IC-2", "-room", "lobby", "-name", "Lobby", "-address", "10.0.2.15")
+	out := do(exitDone, "", "code", "-serial", "IC-2", "-room", "lobby", "-name", "Lobby")
+	if i, err := enrol.ParseInvitation(out[strings.LastIndex(out, enrolWord):]); err != nil || i.Verifier != url {
+		t.Errorf("code prints %q: %v", out, err)
 	}
 	device := made.Device(vendor)
 	do(exitDone, "", "approve-chip", fmt.Sprintf("%x", evidence.UEID(device.EKName)[1:]))
@@ -176,7 +188,7 @@ func TestOperator(t *testing.T) {
 
 	room := httptest.NewTLSServer(attest.Handler(made.Attest, made.Leaf, slog.New(slog.DiscardHandler)))
 	defer room.Close()
-	out := do(exitDone, "", "verify", "boardroom", "-room", room.URL)
+	out = do(exitDone, "", "verify", "boardroom", "-room", room.URL)
 	for _, want := range []string{`"1.4.0"`, "released  yes", "since ", "warning", "hw_unrooted"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("verify has no %q:\n%s", want, out)
@@ -225,6 +237,57 @@ func TestOperator(t *testing.T) {
 	if got, _ := roomctl(t, "", "rooms", "-verifier", url, "-key", strings.Repeat("00", 32), "-token", token); got != exitRefused {
 		t.Errorf("another key: exit status %d, want %d", got, exitRefused)
 	}
+}
+
+const enrolWord = "ic1."
+
+// TestBundles gives a verifier releases for two boards, as staff do.
+func TestBundles(t *testing.T) {
+	vendor := enroltest.NewVendor(t)
+	url, token := startVerifier(t, vendor)
+	dir := t.TempDir()
+	staff := []string{"-verifier", url, "-key", pinOf(t, url), "-token", token}
+	do := func(want int, args ...string) string {
+		t.Helper()
+		got, out := roomctl(t, "", append(args, staff...)...)
+		if got != want {
+			t.Fatalf("roomctl %s: exit status %d, want %d\n%s", strings.Join(args, " "), got, want, out)
+		}
+		return out
+	}
+	file := func(board, version string) string {
+		t.Helper()
+		path := filepath.Join(dir, strings.ReplaceAll(board, "/", "-")+version)
+		bundle := vendor.Bundle(vendor.ReleaseFor(board, version, 7), []byte("system"))
+		if err := os.WriteFile(path, bundle, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	first, second := file("qemu-arm64/debian", "1.4.0"), file("imx8mp-evk/buildroot", "1.4.0")
+	do(exitFailed, "bundle", "approve", "1.4.0")
+	if out := do(exitDone, "bundle", "add", first); !strings.Contains(out, "1.4.0 for qemu-arm64/debian") {
+		t.Errorf("bundle add: %s", out)
+	}
+	do(exitDone, "bundle", "approve", "1.4.0") // the only board
+	do(exitDone, "bundle", "add", second)
+	if out := do(exitDone, "bundle", "list"); strings.Count(out, "1.4.0") != 2 || strings.Count(out, "approved") != 1 || strings.Count(out, "held") != 1 {
+		t.Errorf("bundle list: %s", out)
+	}
+	if out := do(exitDone, "bundle", "list", "-board", "imx8mp-evk/buildroot"); strings.Count(out, "1.4.0") != 1 || !strings.Contains(out, "held") {
+		t.Errorf("bundle list -board: %s", out)
+	}
+	do(exitUsage, "bundle", "withdraw", "1.4.0")
+	do(exitRefused, "bundle", "withdraw", "1.4.0", "-board", "another")
+	do(exitDone, "bundle", "withdraw", "1.4.0", "-board", "qemu-arm64/debian")
+	do(exitDone, "bundle", "approve", "1.4.0")
+	var list []enrol.BundleEntry
+	if err := json.Unmarshal([]byte(do(exitDone, "bundle", "list", "-json")), &list); err != nil || len(list) != 1 || list[0].Board != "imx8mp-evk/buildroot" || !list[0].Approved {
+		t.Errorf("bundle list -json: %+v, %v", list, err)
+	}
+	do(exitRefused, "bundle", "add", token) // which is no bundle
+	do(exitFailed, "bundle", "add", filepath.Join(dir, "nothing"))
+	do(exitUsage, "bundle", "add")
 }
 
 // pinOf reads the key that a verifier shows.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/hex"
@@ -14,7 +15,6 @@ import (
 	"incamera/cmd/internal/box"
 	"incamera/secureboot/enrol"
 	"incamera/secureboot/enrol/client"
-	"incamera/secureboot/evidence"
 )
 
 // A verifier is the flags that say which verifier, and who asks.
@@ -67,17 +67,26 @@ func (v *verifier) open() (*client.Client, error) {
 	return client.New(v.url, options...)
 }
 
+// asking makes a command that asks the verifier which its flags name.
+func (k *call) asking(ask func(context.Context, *client.Client) error) func(context.Context) error {
+	v := k.verifier()
+	return func(ctx context.Context) error { return v.ask(ctx, ask) }
+}
+
+func (v *verifier) ask(ctx context.Context, ask func(context.Context, *client.Client) error) error {
+	c, err := v.open()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return ask(ctx, c)
+}
+
 // staffed reports whether somebody of staff asks.
 func (v *verifier) staffed() bool { return v.token != "" || v.cert != "" }
 
 func setRooms(k *call) func(context.Context) error {
-	v := k.verifier()
-	return func(ctx context.Context) error {
-		c, err := v.open()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
+	return k.asking(func(ctx context.Context, c *client.Client) error {
 		rooms, err := c.Rooms(ctx)
 		if err != nil {
 			return err
@@ -87,7 +96,14 @@ func setRooms(k *call) func(context.Context) error {
 			fmt.Fprintf(&b, "%-20s %-9s %-16s %-10s %s\n", r.ID, r.State, r.Status, r.Firmware, r.Name)
 		}
 		return k.print(rooms, "%s", b.String())
-	}
+	})
+}
+
+// A ticket is what code prints. Invitation is the line that a box's set-up page
+// takes; a voucher has none.
+type ticket struct {
+	enrol.CodeResponse
+	Invitation string `json:"invitation,omitempty"`
 }
 
 func setCode(k *call) func(context.Context) error {
@@ -96,42 +112,61 @@ func setCode(k *call) func(context.Context) error {
 	k.StringVar(&r.Serial, "serial", "", "serial `number` of the box")
 	k.StringVar(&r.Room, "room", "", "`id` that the room will have")
 	k.StringVar(&r.Name, "name", "", "`name` as panels show it")
+	k.StringVar(&r.Address, "address", "", "where other rooms will reach the room's relay, `host:port`; without it, its name in the site's domain")
+	reached := k.String("reached-at", "", "`URL` of the verifier as the room reaches it; without it, that of -verifier")
 	voucher := k.String("voucher", "", "`file` to write a voucher to, in place of a code")
 	return func(ctx context.Context) error {
-		c, err := v.open()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
 		r.Voucher = *voucher != ""
-		rsp, err := c.Code(ctx, r)
-		if err != nil {
-			return err
+		url := strings.TrimSuffix(cmp.Or(*reached, v.url), "/")
+		if _, err := enrol.NewInvitation(url, [32]byte{}, enrol.NewCode()); err != nil && !r.Voucher {
+			return fmt.Errorf("%w: %w", errUsage, err) // before there is a code that nobody sees
 		}
-		if r.Voucher {
-			if err := os.WriteFile(*voucher, rsp.Voucher, 0o600); err != nil {
+		return v.ask(ctx, func(ctx context.Context, c *client.Client) error {
+			rsp, err := c.Code(ctx, r)
+			if err != nil {
 				return err
 			}
-			return k.print(rsp, "voucher in %s, until %s\nverifier key %s\n", *voucher, rsp.Expires.Format(time.RFC3339), rsp.VerifierKey)
-		}
-		return k.print(rsp, "code %s, once, until %s\nverifier key %s\n", rsp.Code, rsp.Expires.Format(time.RFC3339), rsp.VerifierKey)
+			until := rsp.Expires.Format(time.RFC3339)
+			if r.Voucher {
+				if err := os.WriteFile(*voucher, rsp.Voucher, 0o600); err != nil {
+					return err
+				}
+				return k.print(rsp, "voucher in %s, until %s\nverifier key %s\n", *voucher, until, rsp.VerifierKey)
+			}
+			line, err := invitation(url, rsp)
+			if err != nil {
+				return err
+			}
+			return k.print(ticket{rsp, line}, "code %s, once, until %s\nverifier key %s\ninvitation, for the page with which the box is set up:\n%s\n",
+				rsp.Code, until, rsp.VerifierKey, line)
+		})
 	}
+}
+
+func invitation(url string, rsp enrol.CodeResponse) (string, error) {
+	code, err := enrol.ParseCode(rsp.Code)
+	if err != nil {
+		return "", err
+	}
+	key, err := (&verifier{key: rsp.VerifierKey}).pin()
+	if err != nil {
+		return "", err
+	}
+	i, err := enrol.NewInvitation(url, key, code)
+	if err != nil {
+		return "", err
+	}
+	return i.String(), nil
 }
 
 // setAct makes a command that does one thing to what its word names.
 func setAct(k *call, act func(context.Context, *client.Client, string) error, done string) func(context.Context) error {
-	v := k.verifier()
-	return func(ctx context.Context) error {
-		c, err := v.open()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
+	return k.asking(func(ctx context.Context, c *client.Client) error {
 		if err := act(ctx, c, k.Arg(0)); err != nil {
 			return err
 		}
 		return k.print(map[string]string{done: k.Arg(0)}, "%s: %s\n", k.Arg(0), done)
-	}
+	})
 }
 
 func setApprove(k *call) func(context.Context) error {
@@ -147,66 +182,4 @@ func setApproveChip(k *call) func(context.Context) error {
 	return setAct(k, func(ctx context.Context, c *client.Client, hash string) error {
 		return c.ApproveEK(ctx, enrol.EKRequest{EK: hash, Note: *note})
 	}, "approved")
-}
-
-func setReferenceAdd(k *call) func(context.Context) error {
-	v := k.verifier()
-	document := k.String("document", "", "`file` with signed reference values")
-	proof := k.String("proof", "", "`file` with the proof that they are in the log")
-	consistency := k.String("consistency", "", "`file` with hashes of 32 bytes each, from the checkpoint that the verifier keeps")
-	return func(ctx context.Context) error {
-		var d enrol.ReferenceDocument
-		var err error
-		if d.Document, err = box.ReadUpTo(*document, evidence.MaxReferences); err != nil {
-			return err
-		}
-		if d.Proof, err = box.ReadUpTo(*proof, evidence.MaxProof); err != nil {
-			return err
-		}
-		if *consistency != "" {
-			b, err := box.ReadUpTo(*consistency, 64*32)
-			if err != nil {
-				return err
-			}
-			if len(b)%32 != 0 {
-				return fmt.Errorf("%s: not hashes of 32 bytes", *consistency)
-			}
-			for ; len(b) > 0; b = b[32:] {
-				d.Consistency = append(d.Consistency, b[:32])
-			}
-		}
-		c, err := v.open()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		if err := c.AddReference(ctx, d); err != nil {
-			return err
-		}
-		return k.print(map[string]string{"added": *document}, "%s: added\n", *document)
-	}
-}
-
-func setReferenceList(k *call) func(context.Context) error {
-	v := k.verifier()
-	return func(ctx context.Context) error {
-		c, err := v.open()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		list, err := c.References(ctx)
-		if err != nil {
-			return err
-		}
-		var b strings.Builder
-		for _, r := range list {
-			state := ""
-			if r.Revoked {
-				state = "revoked"
-			}
-			fmt.Fprintf(&b, "%-12s %-16s %6d %s %s\n", r.Version, r.Board, r.Rollback, r.SHA256, state)
-		}
-		return k.print(list, "%s", b.String())
-	}
 }

@@ -106,6 +106,12 @@ var phases = []string{"enter-initrd", "leave-initrd", "sysinit", "ready"}
 // Release builds a release with a rollback number and puts it into the log.
 func (v *Vendor) Release(version string, rollback uint64) *Release {
 	v.t.Helper()
+	return v.ReleaseFor(Board, version, rollback)
+}
+
+// ReleaseFor builds a release for another board.
+func (v *Vendor) ReleaseFor(board, version string, rollback uint64) *Release {
+	v.t.Helper()
 	r := &Release{Version: version, image: "kernel " + version}
 	log := r.events()
 	p, err := eventlog.Replay(log)
@@ -113,7 +119,7 @@ func (v *Vendor) Release(version string, rollback uint64) *Release {
 		v.t.Fatal(err)
 	}
 	r.Values = evidence.ReferenceValues{
-		Board: Board, Version: version, Rollback: rollback, Commit: strings.Repeat("ab", 20), CommandLine: commandLine,
+		Board: board, Version: version, Rollback: rollback, Commit: strings.Repeat("ab", 20), CommandLine: commandLine,
 		SBOM: sha256.Sum256([]byte("sbom")), VerityRoot: sha256.Sum256([]byte("verity")),
 		Sections: []evidence.Section{{Name: ".linux", Digest: sha256.Sum256([]byte(r.image))}},
 		Values:   []evidence.PCRValue{{PCR: 7, Value: p[7]}, {PCR: 12, Value: p[12]}},
