@@ -38,7 +38,7 @@ image-parts: ui kernel sysroot
 	@$(call INSTALL,$(IMAGEDEBS))
 	@$(ALONE); buildroot/debian/fetch $(IMAGE); \
 	$(CROSSENV) go build $(RELEASE) -o $(IMAGE)/programs/ ./cmd/roomd; \
-	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build $(RELEASE) -o $(IMAGE)/programs/ ./cmd/roomctl $(wildcard ./cmd/boxd) ./buildroot/init ./buildroot/probe; \
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build $(RELEASE) -o $(IMAGE)/programs/ ./cmd/boxd ./cmd/roomctl ./buildroot/init ./buildroot/probe; \
 	CGO_ENABLED=0 go build -trimpath -o $(IMAGE)/host/bin/ ./cmd/mkbundle ./buildroot/initramfs ./buildroot/boardlog; \
 	[ -e $(KEYS)/db.crt ] || $(IMAGE)/host/bin/mkbundle keys -out $(KEYS)
 
