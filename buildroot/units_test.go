@@ -41,7 +41,7 @@ func systemd(t *testing.T, name string) string {
 func unitFiles(t *testing.T) []string {
 	t.Helper()
 	var paths []string
-	for _, pattern := range []string{units + "/*.service", units + "/*.mount", etc + "/*.service"} {
+	for _, pattern := range []string{units + "/*.service", units + "/*.mount", units + "/*.socket", units + "/*.timer", etc + "/*.service"} {
 		for _, path := range glob(t, pattern) {
 			if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() {
 				paths = append(paths, path)
@@ -51,19 +51,29 @@ func unitFiles(t *testing.T) []string {
 	return paths
 }
 
-// maxExposure is what systemd-analyze may print for roomd. It speaks to the
-// network, cameras, sound and the TPM, which alone cost 1.5.
-const maxExposure = 2.0
+// sandboxes are the daemons, each with what systemd-analyze may print for it and
+// with what the sum forgives and a room does not.
+var sandboxes = map[string]struct {
+	max  float64
+	says []string
+}{
+	// It speaks to the network, cameras, sound and the TPM, which alone cost 1.5.
+	"roomd": {2.0, []string{"CapabilityBoundingSet=", "AmbientCapabilities=", "NoNewPrivileges=yes", "ProtectSystem=strict", "DevicePolicy=closed"}},
+	// It is root and mounts, which alone costs 1.2, and no network is there.
+	"boxd": {1.5, []string{
+		"CapabilityBoundingSet=CAP_SYS_ADMIN", "AmbientCapabilities=", "NoNewPrivileges=yes", "ProtectSystem=strict", "DevicePolicy=closed",
+		"PrivateMounts=yes", "PrivateNetwork=yes", "RestrictNamespaces=yes",
+	}},
+}
 
 func TestSandbox(t *testing.T) {
 	analyze := systemd(t, "systemd-analyze")
-	text := read(t, units+"/roomd.service")
-	exposure := func(text string) float64 {
+	exposure := func(name, text string) float64 {
 		dir := t.TempDir()
-		write(t, dir+"/roomd.service", text)
-		cmd := exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--no-pager", "--json=off", dir+"/roomd.service")
+		write(t, dir+"/"+name+".service", text)
+		cmd := exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--no-pager", "--json=off", dir+"/"+name+".service")
 		_, out := run(t, cmd)
-		m := regexp.MustCompile(`Overall exposure level for roomd.service: ([0-9.]+)`).FindStringSubmatch(out)
+		m := regexp.MustCompile(`Overall exposure level for ` + name + `.service: ([0-9.]+)`).FindStringSubmatch(out)
 		if m == nil {
 			t.Fatalf("systemd-analyze security: %s", out)
 		}
@@ -73,20 +83,42 @@ func TestSandbox(t *testing.T) {
 		}
 		return level
 	}
-	level := exposure(text)
-	t.Logf("exposure of roomd: %.1f of 10", level)
-	if level > maxExposure {
-		t.Errorf("exposure of roomd: %.1f; want at most %.1f", level, maxExposure)
-	}
-	// What the sum forgives and a room does not.
-	for _, want := range []string{"CapabilityBoundingSet=", "AmbientCapabilities=", "NoNewPrivileges=yes", "ProtectSystem=strict", "DevicePolicy=closed"} {
-		if strings.Count(text, "\n"+want+"\n") != 1 || strings.Count(text, strings.SplitAfter(want, "=")[0]) != 1 {
-			t.Errorf("roomd.service does not say %q once", want)
+	for name, want := range sandboxes {
+		text := read(t, units+"/"+name+".service")
+		level := exposure(name, text)
+		t.Logf("exposure of %s: %.1f of 10", name, level)
+		if level > want.max {
+			t.Errorf("exposure of %s: %.1f; want at most %.1f", name, level, want.max)
+		}
+		for _, line := range want.says {
+			if strings.Count(text, "\n"+line+"\n") != 1 || strings.Count(text, "\n"+strings.SplitAfter(line, "=")[0]) != 1 {
+				t.Errorf("%s.service does not say %q once", name, line)
+			}
 		}
 	}
-	bare := exposure("[Service]\nExecStart=/usr/bin/roomd\n")
+	bare := exposure("roomd", "[Service]\nExecStart=/usr/bin/roomd\n")
 	if bare < 9 {
 		t.Errorf("exposure of a unit without a sandbox: %.1f; the tool judges nothing", bare)
+	}
+}
+
+// TestBoxSocket checks that of all accounts the room's daemon alone can ask boxd,
+// which does not ask who it is.
+func TestBoxSocket(t *testing.T) {
+	text := read(t, units+"/boxd.socket")
+	for _, want := range []string{"SocketUser=root", "SocketGroup=roomd", "SocketMode=0660"} {
+		if strings.Count(text, "\n"+want+"\n") != 1 {
+			t.Errorf("boxd.socket does not say %q", want)
+		}
+	}
+	listens := regexp.MustCompile(`(?m)^Listen\w+=(.*)$`).FindAllStringSubmatch(text, -1)
+	if len(listens) != 1 || listens[0][1] != "/run/in-camera/box.sock" {
+		t.Errorf("boxd listens at %v", listens)
+	}
+	for _, line := range lines(t, "board/common/users.table") {
+		if f := strings.Fields(line); f[0] != "roomd" && (f[2] == "roomd" || slices.Contains(strings.Split(f[7], ","), "roomd")) {
+			t.Errorf("%s is in the group roomd as well", f[0])
+		}
 	}
 }
 
@@ -224,7 +256,7 @@ func TestWritable(t *testing.T) {
 	if mount := read(t, units+"/tmp.mount"); !strings.Contains(mount, "\nWhere=/tmp\n") || !strings.Contains(mount, ",nosuid,nodev,noexec,") {
 		t.Error("tmp.mount is not a /tmp in which nothing runs")
 	}
-	writable := regexp.MustCompile(`^/(run|var/lib)/in-camera(/|$)`)
+	writable := regexp.MustCompile(`^/(run|var/lib)/in-camera(/|$)|^/run/systemd/network$`)
 	for _, path := range unitFiles(t) {
 		for _, m := range regexp.MustCompile(`(?m)^(?:ReadWritePaths|ConditionPathExists)=(.*)$`).FindAllStringSubmatch(read(t, path), -1) {
 			if !writable.MatchString(m[1]) {
@@ -266,7 +298,7 @@ func TestTmpfiles(t *testing.T) {
 	if status, out := run(t, exec.CommandContext(t.Context(), path, "--create", "--root="+root, root+"/etc/in-camera.conf")); status != 0 {
 		t.Fatalf("systemd-tmpfiles: status %d\n%s", status, out)
 	}
-	for dir, mode := range map[string]fs.FileMode{"run/in-camera": 0o755, "var/lib/in-camera": 0o700, "var/lib/in-camera/identity": 0o700} {
+	for dir, mode := range map[string]fs.FileMode{"run/in-camera": 0o755, "run/systemd/network": 0o755, "var/lib/in-camera-box": 0o700, "var/lib/in-camera": 0o700, "var/lib/in-camera/identity": 0o700} {
 		if info, err := os.Stat(filepath.Join(root, dir)); err != nil || info.Mode().Perm() != mode {
 			t.Errorf("%s: %v, %v; want %o", dir, info, err, mode)
 		}

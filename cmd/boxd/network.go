@@ -16,6 +16,7 @@ import (
 
 	"incamera/cmd/internal/box"
 	"incamera/cmd/internal/boxlink"
+	"incamera/cmd/internal/strict"
 )
 
 // A network keeps the configuration of the wired interface, and writes it as
@@ -127,7 +128,7 @@ func (n *network) read() (boxlink.Network, setting, error) {
 	}
 	var kept boxlink.Network
 	if err == nil {
-		err = decode(b, &kept)
+		err = strict.Decode(b, &kept)
 	}
 	s, invalid := check(kept)
 	if err = errors.Join(err, invalid); err != nil {
@@ -181,4 +182,3 @@ func (n *network) set(c boxlink.Network) error {
 	}
 	return n.write(s)
 }
-

@@ -7,17 +7,16 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/mod/sumdb/note"
 
 	"incamera/cmd/internal/box"
+	"incamera/cmd/internal/strict"
 	"incamera/secureboot/seal"
 	"incamera/secureboot/update"
 )
@@ -41,23 +40,10 @@ func readRunning(path string) (r running, err error) {
 	if err != nil {
 		return r, err
 	}
-	if err := decode(b, &r); err != nil {
+	if err := strict.Decode(b, &r); err != nil {
 		return r, fmt.Errorf("%s: %w", path, err)
 	}
 	return r, nil
-}
-
-// decode decodes one value that has no unknown member, and nothing behind it.
-func decode(b []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("more than one value")
-	}
-	return nil
 }
 
 // readTrust reads the public keys of the image.
@@ -133,7 +119,7 @@ func readSlots(path string) (s slots, err error) {
 	if err != nil {
 		return s, err
 	}
-	if err := decode(b, &s); err != nil {
+	if err := strict.Decode(b, &s); err != nil {
 		return s, fmt.Errorf("%s: %w", path, err)
 	}
 	if !filepath.IsAbs(s.ESP) || !filepath.IsAbs(s.Idle) {

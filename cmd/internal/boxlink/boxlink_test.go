@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"incamera/cmd/internal/strict"
 )
 
 // desk is a box that writes down what it is asked for, and takes bundles of up to
@@ -278,8 +280,8 @@ func TestHostileAnswers(t *testing.T) {
 	}
 }
 
-// FuzzDecode: what is taken means the same when written again.
-func FuzzDecode(f *testing.F) {
+// FuzzNetwork: what is taken means the same when written again.
+func FuzzNetwork(f *testing.F) {
 	for _, v := range []any{aNetwork.Network, aStatus, Health{true, "a"}, importRequest{"a", true}} {
 		b, err := json.Marshal(v)
 		if err != nil {
@@ -289,7 +291,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var n Network
-		if decode(b, &n) != nil {
+		if strict.Decode(b, &n) != nil {
 			return
 		}
 		again, err := json.Marshal(n)
@@ -297,7 +299,7 @@ func FuzzDecode(f *testing.F) {
 			t.Fatal(err)
 		}
 		var m Network
-		if err := decode(again, &m); err != nil || !reflect.DeepEqual(n, m) {
+		if err := strict.Decode(again, &m); err != nil || !reflect.DeepEqual(n, m) {
 			t.Errorf("%q: %+v, again %+v, %v", b, n, m, err)
 		}
 		if bytes.ContainsRune(again, '\n') {

@@ -14,6 +14,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"incamera/cmd/internal/strict"
 )
 
 // patience is how long an answer may take that needs no installation: a stick
@@ -152,12 +154,12 @@ func (c *Client) send(ctx context.Context, method, path, mediaType string, body 
 	}
 	if got.StatusCode != http.StatusOK {
 		refusal := new(Refusal)
-		if err := decode(b, refusal); err != nil || refusal.Reason == "" {
+		if err := strict.Decode(b, refusal); err != nil || refusal.Reason == "" {
 			return errors.New("box: answer with status " + strconv.Itoa(got.StatusCode))
 		}
 		return refusal
 	}
-	if err := decode(b, answer); err != nil {
+	if err := strict.Decode(b, answer); err != nil {
 		return fmt.Errorf("box: answer: %w", err)
 	}
 	return nil

@@ -3,7 +3,6 @@
 package boxlink
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +12,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"incamera/cmd/internal/strict"
 )
 
 const mediaJSON = "application/json"
@@ -129,23 +130,10 @@ func read[T any](w http.ResponseWriter, r *http.Request) (v T, err error) {
 	case len(b) > maxRequest:
 		return v, &Refusal{BadRequest, fmt.Sprintf("more than %d bytes", maxRequest)}
 	}
-	if err := decode(b, &v); err != nil {
+	if err := strict.Decode(b, &v); err != nil {
 		return v, &Refusal{BadRequest, "not the members prescribed"}
 	}
 	return v, nil
-}
-
-// decode decodes one value that has no member unknown here, and nothing behind it.
-func decode(b []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("more than one value")
-	}
-	return nil
 }
 
 func reply(w http.ResponseWriter, log *slog.Logger, answer any, err error) {
