@@ -82,6 +82,8 @@ func TestPairedBrowser(t *testing.T) {
 		t.Errorf("after a link that was used: %+v", s)
 	}
 
+	secondBrowser(t, room, b, stranger, host)
+
 	began := time.Now()
 	if err := room.keeper.Unpair(id); err != nil {
 		t.Fatal(err)
@@ -102,6 +104,43 @@ func TestPairedBrowser(t *testing.T) {
 			t.Error(c)
 		}
 	}
+}
+
+// secondBrowser pairs another browser from the page of the first, and puts it out.
+func secondBrowser(t *testing.T, room *box, b, other *browsertest.Browser, host string) {
+	t.Helper()
+	folder := browsertest.Pictures(t)
+	b.Touch(`[data-action="panels-open"]`)
+	b.Touch(`[data-action="pair-add"]`)
+	b.Until(`document.querySelector('.pair-link')`)
+	for _, s := range sizes {
+		b.Size(s.width, s.height)
+		for _, f := range browsertest.Eval[[]string](b, faults) {
+			t.Errorf("%s: %s", s.name, f)
+		}
+		b.Shoot(folder, "panels-"+s.name+"-en")
+	}
+	_, fragment, _ := strings.Cut(browsertest.Eval[string](b, `document.querySelector('.pair-link').textContent`), "#")
+	other.Run(chromedp.Navigate("https://" + host + "/pair?lang=en"))
+	other.Until(unpairedScreen)
+	browsertest.Eval[bool](other, fmt.Sprintf(`(() => { location.hash = %q; return true })()`, fragment)) // as if typed behind the address
+	other.Until(fmt.Sprintf(onScreen, "idle"))
+	if browsertest.Eval[bool](other, `!!document.querySelector('[data-action="panels-open"]')`) {
+		t.Error("a panel for meetings sees who else is paired")
+	}
+	s, _ := room.keeper.State()
+	if len(s.Panels) != 2 || s.Panels[1].Role != pairing.PanelRole {
+		t.Fatalf("panels = %+v", s.Panels)
+	}
+	b.Until(`!document.querySelector('.pair-link')`) // it was used
+	b.Touch(fmt.Sprintf(`[data-panel=%q] [data-action="pair-unpair"]`, s.Panels[1].ID))
+	b.Shoot(folder, "unpair-en")
+	b.Touch(`[data-action="pair-unpair-confirm"]`)
+	other.Until(unpairedScreen + `?.querySelector('[data-why="pair.removed"]')`)
+	b.Until(`document.querySelectorAll('[data-panel]').length === 1`)
+	b.Touch(`[data-action="sheet-close"]`)
+	b.Until(fmt.Sprintf(onScreen, "idle"))
+	b.Size(sizes[0].width, sizes[0].height)
 }
 
 // stolen tries what the cookie of a paired panel opens, while that is connected.

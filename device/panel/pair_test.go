@@ -34,7 +34,8 @@ func (b *box) pair(t testing.TB, log *slog.Logger) {
 	}
 	b.cert = cert
 	b.keeper, err = pairing.Open(t.Context(), pairing.Options{
-		Path: filepath.Join(folder, "panels.json"), Room: func() string { return "ic-1" }, Pin: pairing.PinOf(cert), Port: 443, Display: b,
+		Path: filepath.Join(folder, "panels.json"), Room: func() string { return "ic-1" }, Pin: pairing.PinOf(cert), Port: 443,
+		Names: []string{"vauban.example"}, Display: b,
 	}, log)
 	if err != nil {
 		t.Fatal(err)

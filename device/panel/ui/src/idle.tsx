@@ -4,6 +4,7 @@ import { h, VNode } from "preact";
 import { Icon } from "./icons";
 import { Model } from "./model";
 import { Clock, Heading, Name, ScreenProps } from "./parts";
+import { PanelsButton } from "./pairpanels";
 import { collator, dateOf, t } from "./texts";
 import { Contact } from "./tree";
 import { UpdatesButton } from "./updates";
@@ -86,6 +87,7 @@ export function Idle(p: ScreenProps): VNode {
           <span>{t("idle.promise")}</span>
         </p>
         <UpdatesButton m={m} />
+        <PanelsButton m={m} />
       </section>
       <section class="there" aria-labelledby="rooms-title">
         <Heading>

@@ -10,6 +10,7 @@ export interface Hello {
   Seq: number;
   Ui: string;
   Role: string;
+  Panel: string;
   BeatMs: number;
   Challenge?: string; // to be proved first
 }

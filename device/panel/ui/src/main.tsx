@@ -6,6 +6,7 @@ import { Icon } from "./icons";
 import { Idle } from "./idle";
 import { Model } from "./model";
 import { enter } from "./pair";
+import { Panels } from "./pairpanels";
 import { Heading, ScreenProps } from "./parts";
 import { Incoming, Joining, Leaving, Outgoing } from "./ringing";
 import { AddSheet, EndSheet, Lobby, MemberSheet, TroubleSheet } from "./sheets";
@@ -125,6 +126,8 @@ function Over(p: ScreenProps): VNode | null {
       return <EndSheet m={p.m} />;
     case "updates":
       return <Updates m={p.m} part={v.part} />;
+    case "panels":
+      return <Panels m={p.m} id={v.id} />;
     default:
       return null;
   }

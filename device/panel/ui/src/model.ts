@@ -26,7 +26,8 @@ export type View =
   | { what: "member"; id: string; sure: boolean }
   | { what: "add" }
   | { what: "end" }
-  | { what: "updates"; part: "main" | "restart" | "reset" };
+  | { what: "updates"; part: "main" | "restart" | "reset" }
+  | { what: "panels"; id: string }; // of the one to be unpaired, or empty
 
 /** Dark is why the room is about to be silent, and for how many minutes, if it said so. */
 export interface Dark {
@@ -36,7 +37,7 @@ export interface Dark {
 
 interface Options {
   repeat?: boolean; // the state may stay as it is: accepted is done
-  then?: () => void; // accepted
+  then?: (result: Branch) => void; // accepted
   failed?: (r: Refusal) => boolean; // refused; true if the screen shows why
 }
 
@@ -53,6 +54,7 @@ export class Model implements Listener {
   view: View = { what: "main" };
   trouble: Trouble | null = null;
   facilities = false; // this panel may look after the room
+  panel = ""; // its id
   dark: Dark | null = null; // kept while the room is away
   readonly pending = new Map<string, Pending>();
   changed: () => void = () => undefined;
@@ -82,10 +84,10 @@ export class Model implements Listener {
     const mine: Pending = { at: performance.now(), done, waits };
     this.pending.set(key, mine);
     this.link.command(path, params).then(
-      () => {
+      (result) => {
         // At the end of its scale a loudspeaker accepts a step and stays where it is.
         if (o.repeat && this.pending.get(key) === mine) this.pending.delete(key);
-        if (o.then) o.then();
+        if (o.then) o.then(result);
         this.settle();
       },
       (r: Refusal) => {
@@ -123,6 +125,7 @@ export class Model implements Listener {
 
   hello(h: Hello): void {
     this.facilities = h.Role.split("+").indexOf("Facilities") >= 0;
+    this.panel = h.Panel;
     if (this.ui !== "" && this.ui !== h.Ui) this.reload = true;
     this.ui = h.Ui;
   }
@@ -187,7 +190,9 @@ export class Model implements Listener {
     const state = (this.status.Call && this.status.Call.State) || "Idle";
     const view = this.view;
     const inCall = state === "Connected" || state === "Reconnecting";
-    if (view.what === "updates" ? !updates || !(inCall || state === "Idle") : !inCall) this.view = { what: "main" };
+    const care = view.what === "updates" || view.what === "panels"; // also between calls
+    const there = view.what === "updates" ? !!updates : view.what !== "panels" || !!this.status.Pairing;
+    if (!there || !(inCall || (care && state === "Idle"))) this.view = { what: "main" };
     const members = (this.status.Roster && this.status.Roster.Members) || {};
     if (view.what === "member" && !members[view.id]) this.view = { what: "main" };
     // A new page comes with an update; never during a call.
