@@ -115,6 +115,32 @@ func TestInit(t *testing.T) {
 	}
 }
 
+// TestBundleFolder: releases lie beside the database unless the file says where.
+func TestBundleFolder(t *testing.T) {
+	dir := t.TempDir()
+	for _, test := range []struct{ store, bundles, want string }{
+		{"sqlite:verifier.db", "", dir + "/bundles"},
+		{"sqlite:/var/lib/verifier/x.db", "", "/var/lib/verifier/bundles"},
+		{"sqlite:/var/lib/verifier/x.db", "releases", dir + "/releases"},
+		{"postgres://host/db", "", dir + "/bundles"},
+		{"postgres://host/db", "/srv/releases", "/srv/releases"},
+	} {
+		c := goodConfig()
+		c.Store, c.Bundles = test.store, test.bundles
+		b, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, "verifier.json")
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if c, err = readConfig(path); err != nil || c.Bundles != test.want {
+			t.Errorf("%s, %q: bundles in %q, %v; want %q", test.store, test.bundles, c.Bundles, err, test.want)
+		}
+	}
+}
+
 func FuzzConfig(f *testing.F) {
 	b, err := json.Marshal(goodConfig())
 	if err != nil {

@@ -8,11 +8,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -26,8 +29,9 @@ import (
 )
 
 // TestPostgres runs two verifiers on one PostgreSQL server: a room enrols at one
-// and is judged by the other, a nonce serves at one of them, and their audit
-// lines make one chain.
+// and is judged by the other, a nonce serves at one of them, their audit lines
+// make one chain, and a bundle that one took the other has, approves and
+// withdraws.
 func TestPostgres(t *testing.T) {
 	dsn := startPostgres(t)
 	v := enroltest.NewVendor(t)
@@ -51,6 +55,36 @@ func TestPostgres(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer second.Close()
+	bundle := v.Bundle(v.Release("1.5.0", 8), system(100_000))
+	e, err := s.staff().AddBundle(t.Context(), bytes.NewReader(bundle))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := &service{store: second, log: s.service.log, staff: s.config.Staff, bundles: s.service.bundles}
+	act := func(path string) {
+		t.Helper()
+		r := httptest.NewRequest("POST", "/v1/bundles/1.5.0/"+path+"?board="+e.Board, nil)
+		r.Header.Set("Authorization", "Bearer "+s.token)
+		w := httptest.NewRecorder()
+		other.handler().ServeHTTP(w, r)
+		wantAnswer(t, w, http.StatusNoContent, "")
+	}
+	act("approve")
+	room := roomClient(t, m, id)
+	if got, err := fetch(t, room, "1.5.0"); err != nil || !bytes.Equal(got, bundle) {
+		t.Errorf("%d bytes of %d, %v", len(got), len(bundle), err)
+	}
+	if err := other.sweep(t.Context(), time.Now().Add(2*orphanAge)); err != nil || len(s.files()) != 1 {
+		t.Errorf("files %q, %v", s.files(), err)
+	}
+	act("withdraw")
+	if list, err := room.Bundles(t.Context(), ""); err != nil || len(list) != 0 || len(s.files()) != 0 {
+		t.Errorf("Bundles = %v, %v, files %q; want none", list, err, s.files())
+	}
+	want := []enrol.DirectoryEntry{{ID: "boardroom", Name: "Room boardroom", Address: "boardroom.rooms.example:7443"}}
+	if list, err := room.Directory(t.Context()); err != nil || !slices.Equal(list, want) {
+		t.Errorf("Directory = %v, %v; want %v", list, err, want)
+	}
 	challenge, err := s.client().Challenge(t.Context(), enrol.ChallengeRequest{Device: "boardroom"})
 	if err != nil {
 		t.Fatal(err)
@@ -103,6 +137,15 @@ func TestPostgres(t *testing.T) {
 	}
 }
 
+// absent skips a test, and fails it where everything must be there.
+func absent(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("REQUIRE_VECTORS") == "1" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
+}
+
 // startPostgres starts a server of its own on a Unix socket. It ends with the
 // test.
 func startPostgres(t *testing.T) string {
@@ -113,7 +156,7 @@ func startPostgres(t *testing.T) string {
 	} else if path, err := exec.LookPath("initdb"); err == nil {
 		bin = filepath.Dir(path)
 	} else {
-		t.Skip("PostgreSQL is not installed: apt-get install postgresql")
+		absent(t, "PostgreSQL is not installed: apt-get install postgresql")
 	}
 	dir, err := os.MkdirTemp("", "pg") //nolint:usetesting // t.TempDir is too long for a socket, and not open to the server
 	if err != nil {
@@ -124,7 +167,7 @@ func startPostgres(t *testing.T) string {
 	if os.Getuid() == 0 { // the server does not run as root
 		u, err := user.Lookup("postgres")
 		if err != nil {
-			t.Skip("PostgreSQL's user is not there: apt-get install postgresql")
+			absent(t, "PostgreSQL's user is not there: apt-get install postgresql")
 		}
 		uid, _ := strconv.Atoi(u.Uid)
 		gid, _ := strconv.Atoi(u.Gid)

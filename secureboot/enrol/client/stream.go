@@ -70,6 +70,9 @@ func (c *Client) download(ctx context.Context, path string) (io.ReadCloser, erro
 	t.Reader, t.body = rsp.Body, rsp.Body
 	if rsp.StatusCode != http.StatusOK {
 		_, err := read(rsp)
+		if err == nil { // a success of a kind that nobody asked for
+			err = fmt.Errorf("%w: status %d", ErrUnavailable, rsp.StatusCode)
+		}
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
