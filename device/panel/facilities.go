@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// SystemControl is the box itself. Errors and context as in [Calls].
+// SystemControl is the box itself. Panels offer a restart and a factory reset
+// while System/Serial is published. Errors and context as in [Calls].
 type SystemControl interface {
 	// SetName names the room: 1 to 64 characters.
 	SetName(ctx context.Context, name string) error
@@ -36,8 +37,9 @@ type NetworkControl interface {
 
 // EnrolmentControl joins a site. Errors and context as in [Calls].
 type EnrolmentControl interface {
-	// StartEnrolment returns once it has begun; how it goes on shows in
-	// Setup/State and Enrolment. The invitation is a secret until it is used.
+	// StartEnrolment returns once it has begun and Setup/State says so, without
+	// the LastError of before; how it goes on shows there and in Enrolment. The
+	// invitation is a secret until it is used.
 	StartEnrolment(ctx context.Context, invitation string) error
 }
 

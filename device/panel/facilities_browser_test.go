@@ -210,6 +210,42 @@ func TestSetUp(t *testing.T) {
 	}
 }
 
+// TestKeyboard sets a room up and opens the updates without a touch.
+func TestKeyboard(t *testing.T) {
+	b := browsertest.Open(t)
+	room := newBox(t)
+	room.srv.Publish(factory)
+	b.Size(1280, 800)
+	b.Run(chromedp.Navigate(room.serve(t).URL + "/?lang=en"))
+	// press goes on by so many stops from the heading of a screen, then types.
+	press := func(screen string, stops int, keys string) {
+		t.Helper()
+		b.Until(fmt.Sprintf(`document.querySelector('[data-screen="%s"]') && document.activeElement?.tagName === "H1"`, screen))
+		b.Run(chromedp.KeyEvent(strings.Repeat("\t", stops) + keys))
+	}
+	press("setup-language", len(languages.Of)+1, "\r")
+	press("setup-name", 1, "\r") // the name that is there
+	room.did(t, "name Vauban")
+	press("setup-network", 4, "\r")
+	room.did(t, "network false invalid Prefix invalid IP []")
+	press("setup-invitation", 1, inviteLine+"\r")
+	press("setup-check", 2, "\r")
+	room.did(t, "enrol "+inviteLine)
+
+	room.srv.Publish(updating("Idle", offered))
+	b.Until(fmt.Sprintf(onScreen, "idle") + ` && document.activeElement?.tagName === "H1"`)
+	b.Run(chromedp.KeyEvent("\t", chromedp.KeyModifiers(chromedp.ModifierShift)), chromedp.KeyEvent("\r")) // it lies before the list
+	b.Until(inSheet)
+	for i := range 12 { // more stops than the sheet has
+		b.Run(chromedp.KeyEvent("\t"))
+		if !browsertest.Eval[bool](b, `!!document.activeElement?.closest('[data-sheet="updates"]')`) {
+			t.Fatalf("at stop %d the keyboard leaves the sheet for %s", i+1, browsertest.Eval[string](b, `document.activeElement?.outerHTML.slice(0, 200) ?? "nothing"`))
+		}
+	}
+	b.Run(chromedp.KeyEvent("\u001b"))
+	b.Until(`!document.querySelector('.sheet') && document.activeElement?.dataset.action === "updates-open"`)
+}
+
 // TestSetUpElsewhere has a panel that may not look after the room.
 func TestSetUpElsewhere(t *testing.T) {
 	b := browsertest.Open(t)

@@ -114,7 +114,8 @@ export class Sheet extends Component<SheetProps> {
 
   componentDidMount(): void {
     this.before = document.activeElement;
-    if (this.base) this.base.focus({ preventScroll: true });
+    const sheet = this.base && this.base.querySelector<HTMLElement>(".sheet");
+    if (sheet) sheet.focus({ preventScroll: true });
   }
 
   componentWillUnmount(): void {
@@ -129,7 +130,7 @@ export class Sheet extends Component<SheetProps> {
     const first = all[0];
     const last = all[all.length - 1];
     const at = document.activeElement;
-    if (e.shiftKey ? at === first || at === this.base : at === last) {
+    if (e.shiftKey ? at === first || at === e.currentTarget : at === last) {
       e.preventDefault();
       (e.shiftKey ? last : first).focus();
     }

@@ -148,7 +148,7 @@ export class Setup extends Component<ScreenProps, Draft> {
       m.act("language", "System/SetLanguage", { Language: l }, (s) => !!s.System && s.System.Language === l, "waits.save", { repeat: true });
     };
     return [
-      <Heading>{t("setup.language")}</Heading>,
+      <Heading key="language">{t("setup.language")}</Heading>,
       <div class="choices" role="group" aria-label={t("setup.language")}>
         {(Object.keys(languages) as Language[]).map((l) => (
           <span lang={l}>
@@ -163,7 +163,7 @@ export class Setup extends Component<ScreenProps, Draft> {
   private named(back?: () => void): VNode[] {
     const d = this.state;
     return [
-      <Heading>{t("setup.name")}</Heading>,
+      <Heading key="name">{t("setup.name")}</Heading>,
       <Field
         id="name"
         label={t("setup.name.label")}
@@ -197,7 +197,7 @@ export class Setup extends Component<ScreenProps, Draft> {
       />
     );
     return [
-      <Heading>{t("setup.network")}</Heading>,
+      <Heading key="network">{t("setup.network")}</Heading>,
       <p class={now ? "hint" : "bad"} role="status" data-field="network-current">
         <Icon name={now ? "check" : "triangle"} />
         <span>{now ? t("setup.network.now", { name: now }) : t("setup.network.none")}</span>
@@ -219,7 +219,7 @@ export class Setup extends Component<ScreenProps, Draft> {
     const d = this.state;
     const next = (): void => (whole(d.invitation) ? this.go("check") : this.setState({ wrong: "Invitation" }));
     return [
-      <Heading>{t("setup.invite")}</Heading>,
+      <Heading key="invite">{t("setup.invite")}</Heading>,
       <p class="hint large">{t("setup.invite.hint")}</p>,
       <Field
         id="invitation"
@@ -247,7 +247,7 @@ export class Setup extends Component<ScreenProps, Draft> {
       ["setup.invite.label", line.slice(0, 10) + "…" + line.slice(-6), "invitation"],
     ];
     return [
-      <Heading>{t("setup.check")}</Heading>,
+      <Heading key="check">{t("setup.check")}</Heading>,
       <dl>
         {facts.filter((f) => f[1] !== "").map((f) => (
           <div class="fact">
@@ -267,7 +267,7 @@ export class Setup extends Component<ScreenProps, Draft> {
     return (
       <main key="failed" class="screen setup" data-screen="setup-failed">
         <div class="setup-card">
-          <Heading>{t("setup.failed")}</Heading>
+          <Heading key="failed">{t("setup.failed")}</Heading>
           <p class="bad big-line"><Icon name="octagon" /><span data-field="setup-error" data-reason={why}>{words.title}</span></p>
           <p class="hint large">{words.remedy}</p>
           <Detail m={m} />
@@ -287,14 +287,14 @@ export class Setup extends Component<ScreenProps, Draft> {
 /** Detail is what the room says of it in plain English, for whoever helps from afar. */
 function Detail(p: ScreenProps): VNode | null {
   const text = (p.m.status.Setup && p.m.status.Setup.Detail) || "";
-  return text === "" ? null : <p class="print" lang="en"><bdi data-field="setup-detail">{text}</bdi></p>;
+  return text === "" ? null : <p class="detail" lang="en"><bdi data-field="setup-detail">{text}</bdi></p>;
 }
 
 function Enrolling(p: ScreenProps): VNode {
   return (
     <main key="enrolling" class="screen joining" data-screen="setup-enrolling">
       <span class="spinner" aria-hidden="true" />
-      <Heading>{t("setup.enrolling")}</Heading>
+      <Heading key="enrolling">{t("setup.enrolling")}</Heading>
       <Detail m={p.m} />
       <p class="hint">{t("setup.enrolling.hint")}</p>
     </main>
@@ -307,7 +307,7 @@ function Waiting(p: { m: Model; again: () => void }): VNode {
     <main key="waiting" class="screen setup" data-screen="setup-waiting">
       <div class="setup-card">
         <span class="spinner" aria-hidden="true" />
-        <Heading>{t("setup.waiting")}</Heading>
+        <Heading key="waiting">{t("setup.waiting")}</Heading>
         <p class="hint large">{t("setup.waiting.hint")}</p>
         {e.Site && <p class="big-line"><Icon name="door" /><Name field="setup-site">{e.Site}</Name></p>}
         {e.Chip && (
@@ -329,7 +329,7 @@ function Elsewhere(p: ScreenProps): VNode {
   return (
     <main key="elsewhere" class="screen joining" data-screen="setup-elsewhere">
       <Icon name="door" />
-      <Heading>{t("setup.elsewhere")}</Heading>
+      <Heading key="elsewhere">{t("setup.elsewhere")}</Heading>
       <Detail m={p.m} />
       <p class="hint">{t("setup.elsewhere.hint")}</p>
     </main>

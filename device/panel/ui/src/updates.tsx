@@ -157,10 +157,10 @@ function Outcome(p: { m: Model; u: State }): VNode | null {
       {(state === "Waiting" || state === "Restarting") && <p class="hint">{t("up.dark", { time: dark(u) })}</p>}
       {state === "Waiting" && u.BlockedBy === "Call" && <p class="hint large" data-field="blocked">{t("up.call")}</p>}
       {failure && (state === "Idle" || state === "RolledBack") && (
-        <div>
+        <div class="why">
           {mark ? null : <p class="big-line"><Icon name="octagon" /><Name field="failed">{t("up.failed", { name: failure.Version || "" })}</Name></p>}
           <p class="hint large" data-field="failure" data-reason={failure.Reason}>{whyOf(failure.Reason)}</p>
-          {failure.Detail && <p class="print" lang="en"><bdi data-field="failure-detail">{failure.Detail}</bdi></p>}
+          {failure.Detail && <p class="detail" lang="en"><bdi data-field="failure-detail">{failure.Detail}</bdi></p>}
         </div>
       )}
       {state === "Waiting" && (
