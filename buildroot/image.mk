@@ -21,7 +21,7 @@ IMAGE_VERSION  = $(or $(shell sed -nE 's/$(SEMANTIC)/\1/p' <<<'$(VERSION)'),0.1.
 # One build at a time is at work in out/image.
 ALONE = mkdir -p $(IMAGE) && exec 9>$(IMAGE)/.lock && flock 9
 
-.PHONY: kernel image image-lock image-parts board-log bundle e2e-images e2e
+.PHONY: kernel image image-lock image-parts board-log bundle run-image e2e-images e2e
 
 kernel: ## Take the kernel that was built before, if it is what the tree asks for
 	@$(call INSTALL,zstd)
@@ -62,8 +62,19 @@ board-log: image-parts
 	@$(call INSTALL,$(BOOTDEBS))
 	@$(ALONE); buildroot/probe/make $(IMAGE) $(KEYS)
 
-# Three releases for the tests: A, which a box leaves the factory with; B, which
-# raises the floor; and C, whose room does not become healthy. The certificates of
+# VERIFIER=host:port is the one address that the box reaches. RESET=1 makes a new
+# box, of the image as it is now; without, the one from the last time goes on.
+BOX      ?= $(CURDIR)/out/box
+VERIFIER ?=
+RESET    ?=
+run-image: image ## Boot the image here, with its console on this terminal and its panel at a printed address
+	@$(call INSTALL,$(BOOTDEBS))
+	@go build -o $(IMAGE)/host/bin/ ./buildroot/runimage
+	@$(IMAGE)/host/bin/runimage -image $(IMAGE)/release/disk.img -keys $(KEYS) -box '$(BOX)' $(if $(RESET),-reset) -verifier '$(VERIFIER)'
+
+# Releases for the tests: A, which a box leaves the factory with; B, which
+# raises the floor; and C, whose room does not become healthy. "room" is A with a room that is set
+# up already. The certificates of
 # the room under test begin today: its clock must know that.
 E2E := $(IMAGE)/e2e
 e2e-images: board-log
@@ -71,8 +82,9 @@ e2e-images: board-log
 	@$(ALONE); buildroot/e2e/overlay $(IMAGE)/overlay; rm -rf $(IMAGE)/unhealthy $(E2E); mkdir -p $(IMAGE)/unhealthy/usr/lib/systemd/system/roomd.service.d; \
 	  printf '[Service]\nExecStart=\nExecStart=/usr/bin/roomd -config /usr/share/in-camera-test/none.json\n' >$(IMAGE)/unhealthy/usr/lib/systemd/system/roomd.service.d/unhealthy.conf; \
 	  export CLOCK_EPOCH=$$(date +%s) ZSTD_LEVEL=1; \
-	  ($(call MAKEBUNDLE,$(E2E)/A,1.0.0,1,$(IMAGE)/overlay)); export DISK=no; \
-	  (export FLOOR=2; $(call MAKEBUNDLE,$(E2E)/B,1.1.0,2,$(IMAGE)/overlay)); \
+	  ($(call MAKEBUNDLE,$(E2E)/A,1.0.0,1,$(IMAGE)/overlay)); \
+	  (export FLOOR=2 DISK=no; $(call MAKEBUNDLE,$(E2E)/B,1.1.0,2,$(IMAGE)/overlay)); \
+	  (buildroot/e2e/overlay $(IMAGE)/room room; $(call MAKEIMAGE,$(E2E)/room,1.0.0,1,$(IMAGE)/room)); export DISK=no; \
 	  ($(call MAKEBUNDLE,$(E2E)/C,1.2.0,2,$(IMAGE)/overlay $(IMAGE)/unhealthy))
 
 e2e: e2e-images ## Boot the image in QEMU with a software TPM and judge it, with a table
