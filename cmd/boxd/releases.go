@@ -165,25 +165,20 @@ func (r *releases) install(ctx context.Context, j job) (update.Release, error) {
 
 // raise raises the floor if what runs asks for it.
 func (r *releases) raise(ctx context.Context) {
+	before := r.now().Floor
 	err := r.updater.RaiseFloor(ctx)
 	if err != nil {
 		r.log.Error("floor not raised", "err", err) // the next start tries again
 	}
-	r.risen(ctx)
+	if err := r.learn(ctx); err != nil {
+		r.unavailable(err)
+	}
+	r.risen(before)
 }
 
-// risen notes where the floor is.
-func (r *releases) risen(ctx context.Context) {
-	floor, err := r.floor.Read(ctx)
-	if err != nil {
-		r.log.Warn("floor not read", "err", err)
-		return
-	}
-	r.mu.Lock()
-	before := r.status.Floor
-	r.status.Floor = floor
-	r.mu.Unlock()
-	if floor > before {
+// risen says if the floor is another.
+func (r *releases) risen(before uint64) {
+	if floor := r.now().Floor; floor > before {
 		r.log.Info("floor raised", "from", before, "to", floor)
 	}
 }
@@ -199,6 +194,7 @@ const (
 // restarts.
 func (r *releases) judge(ctx context.Context) error {
 	r.log.Info("update on trial", "version", r.now().Running.Version)
+	before := r.now().Floor
 	verdict := errNothingHeard
 	heard := func(limited context.Context) error {
 		verdict = r.verdict(limited)
@@ -225,7 +221,7 @@ func (r *releases) judge(ctx context.Context) error {
 			r.log.Error("trial", "err", err)
 		}
 		if r.now().Phase != boxlink.Trial {
-			r.risen(ctx)
+			r.risen(before)
 			if err := r.settled(ctx); err != nil {
 				r.log.Error("commit", "err", err)
 			}
