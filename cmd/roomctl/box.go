@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"incamera/cmd/internal/box"
+	"incamera/secureboot/enrol"
 	"incamera/secureboot/enrol/client"
 	"incamera/secureboot/tpm"
 )
@@ -67,19 +68,10 @@ func setEnrol(k *call) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		pin, err := v.pin() // before there is an identity nothing else tells the verifier from another
+		m := &client.Member{Path: filepath.Join(c.Identity, box.IdentityFile)}
+		ticket, err := k.ticket(v, *voucher, m)
 		if err != nil {
 			return err
-		}
-		var ticket client.Ticket
-		if *voucher != "" {
-			if ticket.Voucher, err = box.ReadUpTo(*voucher, 4<<10); err != nil {
-				return err
-			}
-		} else if line, err := k.in.ReadString('\n'); line != "" { // not an argument, which all on the box can read
-			ticket.Code = strings.TrimSpace(line)
-		} else if err != nil {
-			return fmt.Errorf("%w: the activation code on standard input, or -voucher", errUsage)
 		}
 		t, err := c.open(ctx)
 		if err != nil {
@@ -90,7 +82,7 @@ func setEnrol(k *call) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		m := &client.Member{Room: b.Room(&c.Trust), Path: filepath.Join(c.Identity, box.IdentityFile), Verifier: v.url, Key: pin}
+		m.Room = b.Room(&c.Trust)
 		id, err := m.Join(ctx, ticket)
 		for *wait && (errors.Is(err, client.ErrWaiting) || errors.Is(err, client.ErrUnavailable)) {
 			select {
@@ -105,6 +97,32 @@ func setEnrol(k *call) func(context.Context) error {
 		}
 		return k.print(id, "enrolled: %s, %q\n", id.Room, id.Name)
 	}
+}
+
+// ticket reads what lets the box begin, and tells m which verifier is meant. The
+// code or invitation is no argument, which all on the box could read.
+func (k *call) ticket(v *verifier, voucher string, m *client.Member) (client.Ticket, error) {
+	var line string
+	if voucher == "" {
+		var err error
+		if line, err = k.in.ReadString('\n'); line == "" && err != nil {
+			return client.Ticket{}, fmt.Errorf("%w: the invitation or activation code on standard input, or -voucher", errUsage)
+		}
+		if i, err := enrol.ParseInvitation(line); err == nil {
+			m.Verifier, m.Key = i.Verifier, i.Key
+			return client.Ticket{Code: i.Code.Text()}, nil
+		}
+	}
+	// Before there is an identity nothing but the key tells the verifier from another.
+	var err error
+	if m.Key, err = v.pin(); err != nil {
+		return client.Ticket{}, err
+	}
+	if m.Verifier = v.url; voucher == "" {
+		return client.Ticket{Code: strings.TrimSpace(line)}, nil
+	}
+	b, err := box.ReadUpTo(voucher, 4<<10)
+	return client.Ticket{Voucher: b}, err
 }
 
 func setIdentity(k *call) func(context.Context) error {

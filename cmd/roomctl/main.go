@@ -81,7 +81,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"provision", "", "set up the TPM of a box whose image does not do so when it first starts", 0, setProvision},
-		{"enrol", "", "have this box join a site, by a code on standard input or a voucher", 0, setEnrol},
+		{"enrol", "", "have this box join a site, by an invitation or code on standard input, or a voucher", 0, setEnrol},
 		{"identity", "", "print who this box is", 0, setIdentity},
 		{"verify", "ROOM", "challenge a room and print the verdict", 1, setVerify},
 		{"evidence", "ROOM", "challenge a room and keep the evidence", 1, setEvidence},

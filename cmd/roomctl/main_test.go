@@ -143,7 +143,7 @@ func TestOperator(t *testing.T) {
 		t.Errorf("reference list: %s", out)
 	}
 	made := enroltest.NewBox(t, tpmtest.Simulator(t), vendor, release)
-	var code ticket
+	var code handout
 	if err := json.Unmarshal([]byte(do(exitDone, "", "code", "-json", "-serial", made.Serial, "-room", "boardroom", "-name", "Boardroom",
 		"-address", "10.0.2.15:7443", "-reached-at", "https://10.0.2.100:8443/")), &code); err != nil {
 		t.Fatal(err)

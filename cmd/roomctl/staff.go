@@ -99,9 +99,9 @@ func setRooms(k *call) func(context.Context) error {
 	})
 }
 
-// A ticket is what code prints. Invitation is the line that a box's set-up page
+// A handout is what code prints. Invitation is the line that a box's set-up page
 // takes; a voucher has none.
-type ticket struct {
+type handout struct {
 	enrol.CodeResponse
 	Invitation string `json:"invitation,omitempty"`
 }
@@ -137,7 +137,7 @@ func setCode(k *call) func(context.Context) error {
 			if err != nil {
 				return err
 			}
-			return k.print(ticket{rsp, line}, "code %s, once, until %s\nverifier key %s\ninvitation, for the page with which the box is set up:\n%s\n",
+			return k.print(handout{rsp, line}, "code %s, once, until %s\nverifier key %s\ninvitation, for the page with which the box is set up:\n%s\n",
 				rsp.Code, until, rsp.VerifierKey, line)
 		})
 	}

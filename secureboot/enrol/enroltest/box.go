@@ -104,7 +104,15 @@ func (b *Box) Start(r *Release) {
 	b.open(r)
 }
 
-func (b *Box) measure(r *Release) {
+// NewBareBox is a box that nobody has provisioned: it has a chip and logs. The
+// first start of a system provisions it.
+func NewBareBox(t testing.TB, chip *tpmtest.Chip) *Box {
+	return &Box{Chip: chip, Serial: "IC-0001", t: t}
+}
+
+// Boot measures r into a chip that was just reset, as firmware and boot loader
+// do. The phases follow, by [Box.Measure].
+func (b *Box) Boot(r *Release) {
 	b.t.Helper()
 	b.boots++
 	log := r.events()
@@ -113,6 +121,11 @@ func (b *Box) measure(r *Release) {
 		b.extend(e.PCR, sum)
 	}
 	b.Firmware, b.Phases = log.Encode(), eventlog.PhaseHeader()
+}
+
+func (b *Box) measure(r *Release) {
+	b.t.Helper()
+	b.Boot(r)
 	b.Measure(15, identityWord)
 	for _, w := range phases {
 		b.Measure(11, w)
