@@ -78,13 +78,8 @@ func (l *luks) Adopt(ctx context.Context, key seal.Secret) error {
 	if !isNew {
 		return l.cryptsetup(ctx, key, "open", "--type", "luks2", "--test-passphrase", "--key-file", "-", l.device)
 	}
-	if err := os.WriteFile(l.header, make([]byte, luksOffset), 0o600); err != nil {
-		return err
-	}
 	defer func() { _ = os.Remove(l.header) }() // in memory; the next start has none
-	// The key is random: stretching it would cost time and add nothing.
-	if err := l.cryptsetup(ctx, key, "luksFormat", "--batch-mode", "--type", "luks2", "--header", l.header, "--offset", fmt.Sprint(luksOffset/512),
-		"--cipher", "aes-xts-plain64", "--key-size", "512", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", "-", l.device); err != nil {
+	if err := l.format(ctx, key); err != nil {
 		return err
 	}
 	if err := l.cryptsetup(ctx, key, "open", "--type", "luks2", "--header", l.header, "--key-file", "-", l.device, l.name); err != nil {
@@ -94,13 +89,7 @@ func (l *luks) Adopt(ctx context.Context, key seal.Secret) error {
 	if err := errors.Join(made, l.cryptsetup(ctx, nil, "close", l.name)); err != nil {
 		return err
 	}
-	return l.writeHeader()
-}
-
-// writeHeader copies the header to the partition, from its second block on and
-// then the first.
-func (l *luks) writeHeader() error {
-	b, err := readUpTo(l.header, luksOffset)
+	header, err := readUpTo(l.header, luksOffset)
 	if err != nil {
 		return err
 	}
@@ -109,16 +98,40 @@ func (l *luks) writeHeader() error {
 		return err
 	}
 	defer f.Close()
-	if _, err := f.WriteAt(b[luksFirst:], luksFirst); err != nil {
+	return writeHeader(f, header)
+}
+
+// format makes a header that key opens, in memory alone.
+func (l *luks) format(ctx context.Context, key seal.Secret) error {
+	if err := os.WriteFile(l.header, make([]byte, luksOffset), 0o600); err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
+	// The key is random: stretching it would cost time and add nothing.
+	return l.cryptsetup(ctx, key, "luksFormat", "--batch-mode", "--type", "luks2", "--header", l.header, "--offset", fmt.Sprint(luksOffset/512),
+		"--cipher", "aes-xts-plain64", "--key-size", "512", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", "-", l.device)
+}
+
+// A medium is what a header is written to.
+type medium interface {
+	io.WriterAt
+	Sync() error
+}
+
+// writeHeader writes a header from its second block on, and then the first.
+func writeHeader(to medium, header []byte) error {
+	if len(header) != luksOffset {
+		return fmt.Errorf("header of %d bytes", len(header))
+	}
+	if _, err := to.WriteAt(header[luksFirst:], luksFirst); err != nil {
 		return err
 	}
-	if _, err := f.WriteAt(b[:luksFirst], 0); err != nil {
+	if err := to.Sync(); err != nil {
 		return err
 	}
-	return f.Sync()
+	if _, err := to.WriteAt(header[:luksFirst], 0); err != nil {
+		return err
+	}
+	return to.Sync()
 }
 
 // erase makes the partition one that nobody ever wrote to. What is behind the

@@ -5,11 +5,13 @@ package main
 import (
 	"bytes"
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 
@@ -54,6 +56,9 @@ func parseRelease(text, key []byte) (release, error) {
 	if err := dec.Decode(&v); err != nil {
 		return release{}, fmt.Errorf("release.json: %w", err)
 	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return release{}, errors.New("release.json: something follows")
+	}
 	if v.Version == "" || len(v.Version) > 64 || strings.ContainsAny(v.Version, "/\x00") {
 		return release{}, fmt.Errorf("release.json: version %q", v.Version)
 	}
@@ -69,8 +74,8 @@ func parseRelease(text, key []byte) (release, error) {
 		return release{}, fmt.Errorf("root.pem: %w", err)
 	}
 	ec, ok := public.(*ecdsa.PublicKey)
-	if !ok {
-		return release{}, errors.New("root.pem: no ECDSA key")
+	if !ok || ec.Curve != elliptic.P256() {
+		return release{}, errors.New("root.pem: no ECDSA key on P-256")
 	}
 	return release{v.Version, v.Rollback, v.PolicyKey, seal.RootKey{Generation: v.RootGeneration, Key: ec}}, nil
 }

@@ -38,9 +38,16 @@ var causes = []struct {
 	{errNotOpened, "key_refused"},
 }
 
+// A vault is the data, which a key opens.
+type vault interface {
+	// open returns [errNotOpened] for a key of another partition.
+	open(ctx context.Context, key seal.Secret) error
+}
+
 // rescue is the recovery screen. It returns the state key once somebody has
-// typed the recovery key and the data is open. It changes nothing.
-func rescue(ctx context.Context, vault *luks, r release, talk prompt, cause error) (seal.Secret, error) {
+// typed the recovery key, which opens what lies in the store, a folder, and the
+// data is open. It changes nothing.
+func rescue(ctx context.Context, data vault, store string, r release, talk prompt, cause error) (seal.Secret, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "RECOVERY: the room's data stays locked, cause %s\n", causeName(cause))
 	fmt.Fprintf(&b, "  what happened: %v\n", cause)
@@ -54,9 +61,9 @@ func rescue(ctx context.Context, vault *luks, r release, talk prompt, cause erro
 		if err != nil {
 			return nil, fmt.Errorf("recovery screen: %w", err)
 		}
-		key, err := recovered(r, text)
+		key, err := recovered(store, r, text)
 		if err == nil {
-			err = vault.open(ctx, key)
+			err = data.open(ctx, key)
 		}
 		if err == nil {
 			say("unlocked the data by the recovery key")
@@ -67,12 +74,12 @@ func rescue(ctx context.Context, vault *luks, r release, talk prompt, cause erro
 }
 
 // recovered opens the wrapped state key with the recovery key in text.
-func recovered(r release, text string) (seal.Secret, error) {
+func recovered(dir string, r release, text string) (seal.Secret, error) {
 	key, err := seal.ParseRecoveryKey(text)
 	if err != nil {
 		return nil, err
 	}
-	store, err := seal.OpenStore(storeDir)
+	store, err := seal.OpenStore(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ func openData(ctx context.Context, c *chip, d *disk, r release, dog *watchdog) e
 		}
 	}
 	if err != nil {
-		if key, err = rescue(ctx, vault, r, talk, err); err != nil {
+		if key, err = rescue(ctx, vault, storeDir, r, talk, err); err != nil {
 			return err
 		}
 	}

@@ -14,7 +14,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -74,7 +76,7 @@ func parse(args []string) ([]entry, error) {
 			entries = append(entries, entry{path: dir, mode: typeDir | 0o755})
 			continue
 		}
-		path, rest, ok := strings.Cut(arg, "=")
+		name, rest, ok := strings.Cut(arg, "=")
 		colon := strings.LastIndexByte(rest, ':')
 		if !ok || colon < 0 {
 			return nil, fmt.Errorf("%q is neither PATH=FILE:MODE nor PATH/", arg)
@@ -87,7 +89,7 @@ func parse(args []string) ([]entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		entries = append(entries, entry{path: path, mode: typeFile | uint32(mode), data: data})
+		entries = append(entries, entry{path: name, mode: typeFile | uint32(mode), data: data})
 	}
 	return entries, nil
 }
@@ -97,16 +99,15 @@ func parse(args []string) ([]entry, error) {
 func write(entries []entry) ([]byte, error) {
 	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.path, b.path) })
 	var cpio bytes.Buffer
+	isDir := map[string]bool{".": true}
 	for i, e := range entries {
-		if i > 0 && entries[i-1].path == e.path {
-			return nil, fmt.Errorf("%s twice", e.path)
+		if err := e.check(isDir); err != nil {
+			return nil, fmt.Errorf("%q: %w", e.path, err)
 		}
-		if len(e.data) > 1<<30 {
-			return nil, fmt.Errorf("%s: too large", e.path)
-		}
+		isDir[e.path] = e.mode&typeDir != 0
 		add(&cpio, i+1, e)
 	}
-	add(&cpio, 0, entry{path: "TRAILER!!!"})
+	add(&cpio, 0, entry{path: trailer})
 	var out bytes.Buffer
 	z, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
 	if err != nil {
@@ -119,6 +120,28 @@ func write(entries []entry) ([]byte, error) {
 		return nil, err
 	}
 	return out.Bytes(), nil
+}
+
+// trailer is the name that ends an archive.
+const trailer = "TRAILER!!!"
+
+// check refuses what the kernel would leave out without a word, or put elsewhere.
+// isDir has the entries before this one.
+func (e entry) check(isDir map[string]bool) error {
+	_, twice := isDir[e.path]
+	switch {
+	case twice:
+		return errors.New("twice")
+	case !fs.ValidPath(e.path) || len(e.path) > 255 || e.path == trailer:
+		return errors.New("no path in an archive")
+	case strings.ContainsFunc(e.path, func(c rune) bool { return c < ' ' || c == 0x7F }):
+		return errors.New("a control character")
+	case !isDir[path.Dir(e.path)]:
+		return errors.New("its folder is not there")
+	case len(e.data) > 1<<30:
+		return errors.New("too large")
+	}
+	return nil
 }
 
 // add appends one record: thirteen numbers, the name with its NUL, the data; both
