@@ -39,10 +39,10 @@ func roomClient(t testing.TB, m *client.Member, id *client.Identity) *client.Cli
 	return c
 }
 
-// fetch reads a bundle to its end.
-func fetch(t testing.TB, c *client.Client, version string) ([]byte, error) {
+// fetch reads the bundle of release 1.5.0 to its end.
+func fetch(t testing.TB, c *client.Client) ([]byte, error) {
 	t.Helper()
-	r, err := c.Bundle(t.Context(), enroltest.Board, version)
+	r, err := c.Bundle(t.Context(), enroltest.Board, "1.5.0")
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func TestBundle(t *testing.T) {
 	list(staff, "other/board")
 	list(room, enroltest.Board)
 	for _, c := range []*client.Client{room, staff} {
-		_, err = fetch(t, c, "1.5.0")
+		_, err = fetch(t, c)
 		wantProblem(t, err, codeNotFound)
 	}
 	for range 2 { // a second time changes nothing
@@ -118,7 +118,7 @@ func TestBundle(t *testing.T) {
 	e.Approved = true
 	list(room, enroltest.Board, e)
 	list(room, "", e)
-	got, err := fetch(t, room, "1.5.0")
+	got, err := fetch(t, room)
 	if err != nil || !bytes.Equal(got, bundle) {
 		t.Fatalf("%d bytes of %d, %v", len(got), len(bundle), err)
 	}
@@ -140,7 +140,7 @@ func TestBundle(t *testing.T) {
 		t.Errorf("files %q", names)
 	}
 	s.restart()
-	if got, err := fetch(t, room, "1.5.0"); err != nil || !bytes.Equal(got, bundle) {
+	if got, err := fetch(t, room); err != nil || !bytes.Equal(got, bundle) {
 		t.Errorf("after a restart: %d bytes of %d, %v", len(got), len(bundle), err)
 	}
 
@@ -149,7 +149,7 @@ func TestBundle(t *testing.T) {
 	}
 	list(room, enroltest.Board)
 	list(staff, "")
-	_, err = fetch(t, room, "1.5.0")
+	_, err = fetch(t, room)
 	wantProblem(t, err, codeNotFound)
 	if names := s.files(); len(names) != 0 {
 		t.Errorf("files %q are left", names)
@@ -457,7 +457,7 @@ func TestBundleRevoked(t *testing.T) {
 	if status != http.StatusNoContent {
 		t.Fatalf("revoke: %d: %s", status, body)
 	}
-	_, err := fetch(t, s.staff(), "1.5.0")
+	_, err := fetch(t, s.staff())
 	wantProblem(t, err, codeNotFound)
 	wantProblem(t, s.staff().ApproveBundle(t.Context(), e.Board, e.Version), codeConflict)
 }
@@ -491,10 +491,10 @@ func TestBundleFiles(t *testing.T) {
 	if err := os.Remove(filepath.Join(s.config.Bundles, e.SHA256+".bundle")); err != nil {
 		t.Fatal(err)
 	}
-	_, err := fetch(t, s.staff(), "1.5.0")
+	_, err := fetch(t, s.staff())
 	wantProblem(t, err, codeInternal)
 	s.add(bundle)
-	if got, err := fetch(t, s.staff(), "1.5.0"); err != nil || !bytes.Equal(got, bundle) {
+	if got, err := fetch(t, s.staff()); err != nil || !bytes.Equal(got, bundle) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 }

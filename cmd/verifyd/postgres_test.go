@@ -71,7 +71,7 @@ func TestPostgres(t *testing.T) {
 	}
 	act("approve")
 	room := roomClient(t, m, id)
-	if got, err := fetch(t, room, "1.5.0"); err != nil || !bytes.Equal(got, bundle) {
+	if got, err := fetch(t, room); err != nil || !bytes.Equal(got, bundle) {
 		t.Errorf("%d bytes of %d, %v", len(got), len(bundle), err)
 	}
 	if err := other.sweep(t.Context(), time.Now().Add(2*orphanAge)); err != nil || len(s.files()) != 1 {

@@ -84,17 +84,17 @@ func told(err error) string {
 
 // bundleProblem tells staff why a bundle is not taken.
 func bundleProblem(e *update.Error) *problem {
-	p := &problem{http.StatusForbidden, evidence.SigInvalid, told(e)}
-	switch e.Reason {
-	case update.TooLarge:
-		p.status, p.code = http.StatusRequestEntityTooLarge, evidence.TooLarge
-	case update.Malformed, update.Truncated:
-		p.status, p.code = http.StatusBadRequest, evidence.Malformed
-	case update.Unlogged:
-		p.code = evidence.RefvalUnlogged
-	default: // the signature, or what it covers
+	p, ok := map[update.Reason]problem{
+		update.TooLarge:  {status: http.StatusRequestEntityTooLarge, code: evidence.TooLarge},
+		update.Malformed: {status: http.StatusBadRequest, code: evidence.Malformed},
+		update.Truncated: {status: http.StatusBadRequest, code: evidence.Malformed},
+		update.Unlogged:  {status: http.StatusForbidden, code: evidence.RefvalUnlogged},
+	}[e.Reason]
+	if !ok { // the signature, or what it covers
+		p = problem{status: http.StatusForbidden, code: evidence.SigInvalid}
 	}
-	return p
+	p.detail = told(e)
+	return &p
 }
 
 // problemBody is RFC 9457 with one member more.

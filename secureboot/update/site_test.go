@@ -14,12 +14,12 @@ import (
 )
 
 // atSite reads a bundle as a site's verifier does.
-func atSite(bundle io.Reader, keys []crypto.PublicKey, log ...note.Verifier) (*Manifest, error) {
+func atSite(bundle io.Reader, keys []crypto.PublicKey, log ...note.Verifier) error {
 	m, _, err := OpenForSite(bundle, keys, log...)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return m, m.ReadParts(bundle)
+	return m.ReadParts(bundle)
 }
 
 func TestOpenForSite(t *testing.T) {
@@ -70,13 +70,13 @@ func TestOpenForSite(t *testing.T) {
 		"log and proof contradict":  {v.pack(contradicting), []crypto.PublicKey{own}, v.logVerifier, Unlogged},
 		"signed by a stranger, too": {other.pack(other.build("1.5.0", 8, 0)), []crypto.PublicKey{own}, v.logVerifier, SigInvalid},
 	} {
-		_, err := atSite(bytes.NewReader(test.bundle), test.keys, test.log)
+		err := atSite(bytes.NewReader(test.bundle), test.keys, test.log)
 		if e, ok := errors.AsType[*Error](err); !ok || e.Reason != test.want {
 			t.Errorf("%s: %v, want %s", name, err, test.want)
 		}
 	}
 	broken := errors.New("broken")
-	if _, err := atSite(io.MultiReader(bytes.NewReader(bundle[:head+7]), iotest.ErrReader(broken)), []crypto.PublicKey{own}, v.logVerifier); !errors.Is(err, broken) {
+	if err := atSite(io.MultiReader(bytes.NewReader(bundle[:head+7]), iotest.ErrReader(broken)), []crypto.PublicKey{own}, v.logVerifier); !errors.Is(err, broken) {
 		t.Errorf("a source that fails: %v", err)
 	}
 }

@@ -63,7 +63,7 @@ func (c *Client) download(ctx context.Context, path string) (io.ReadCloser, erro
 		return nil, errors.Join(fmt.Errorf("client: %w", err), t.Close())
 	}
 	c.sign(r)
-	rsp, err := c.stream.Do(r)
+	rsp, err := c.stream.Do(r) //nolint:bodyclose // the transfer owns it
 	if err != nil {
 		return nil, errors.Join(unanswered(err), t.Close())
 	}
