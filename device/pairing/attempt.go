@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
 	"time"
@@ -26,7 +27,7 @@ type Grant struct {
 	Panel  string
 	Role   Role
 	Cookie string
-	Proof  []byte // that the room has the secret
+	Proof  []byte // that the room has the secret of the link; a PIN has proved that before
 }
 
 func (Grant) String() string { return "[redacted]" }
@@ -48,12 +49,12 @@ type candidate struct {
 
 // Link checks that a panel has the secret of the window. The attempt is counted
 // before it is checked, let alone answered. A right answer closes the window and
-// gives the panel [commitTime] to store what it got.
+// gives the panel a minute to store what it got.
 //
 // Who names no open window learns just that, and it counts as no attempt: the
 // nonce is on the room's display alone, so that a stranger in the network can
 // neither guess nor lock the people at the room out.
-func (k *Keeper) Link(ctx context.Context, r LinkRequest) (Grant, error) {
+func (k *Keeper) Link(r LinkRequest) (Grant, error) {
 	var nonce [16]byte
 	if !decode(nonce[:], r.Window) {
 		return Grant{}, ErrClosed
@@ -61,87 +62,47 @@ func (k *Keeper) Link(ctx context.Context, r LinkRequest) (Grant, error) {
 	if _, err := parseKey(r.Key); err != nil {
 		return Grant{}, err
 	}
-	if _, err := k.find(nonce); err != nil {
-		return Grant{}, err
-	}
-	if !k.attempts.TryLock() {
-		return Grant{}, ErrBusy
-	}
-	defer k.attempts.Unlock()
-	w, err := k.find(nonce)
-	if err != nil {
-		return Grant{}, err
-	}
-	k.charge(ctx)
-	context := webContext(r.Origin, r.Key, k.o.Room(), nonce, w.Role)
-	if !hmac.Equal(r.Proof, proofOf("panel", w.secret, context)) {
-		k.refused(nonce)
-		return Grant{}, ErrWrong
-	}
-	g := Grant{Role: w.Role, Proof: proofOf("room", w.secret, context)}
-	var id [8]byte
-	var cookie [32]byte
-	_, _ = rand.Read(id[:]) // never fails
-	_, _ = rand.Read(cookie[:])
-	g.Panel, g.Cookie = "p-"+hex.EncodeToString(id[:]), base64url.EncodeToString(cookie[:])
-	hash, _ := hashCookie(g.Cookie)
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.window == nil || k.window.nonce != nonce {
-		return Grant{}, ErrClosed // closed by a person in the meantime
-	}
-	k.failures-- // it was charged and was right
-	k.window = nil
-	k.waiting = &candidate{
-		panel:  Panel{ID: g.Panel, Name: nameOf(r.Name), Role: w.Role, Kind: kindBrowser, Key: r.Key, Cookie: hash[:]},
-		nonce:  nonce,
-		origin: r.Origin,
-		until:  time.Now().Add(commitTime),
-	}
-	k.change()
-	return g, nil
-}
-
-// find returns the window with the nonce, if it is open.
-func (k *Keeper) find(nonce [16]byte) (*Window, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch now := time.Now(); {
 	case k.window == nil && now.Before(k.locked):
-		return nil, &LockedError{k.locked}
+		return Grant{}, &LockedError{k.locked}
 	case k.window == nil, !now.Before(k.window.Until), !hmac.Equal(k.window.nonce[:], nonce[:]):
-		return nil, ErrClosed
+		return Grant{}, ErrClosed
 	}
-	return k.window, nil
-}
-
-// charge counts an attempt, here and where no power cut takes it back. With a
-// dead counter the secret of 128 bits still stands, and five tries a window.
-func (k *Keeper) charge(ctx context.Context) {
-	if k.o.Guesses != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), guessTime)
-		defer cancel()
-		if _, err := k.o.Guesses.Add(ctx); err != nil {
-			k.log.ErrorContext(ctx, "pairing attempt not counted", "err", err)
-		}
+	w := k.window
+	if err := k.editLocked(func(b *book) error { b.Wrong++; return nil }); err != nil {
+		return Grant{}, err
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.failures++
-}
-
-// refused ends the window after the last try.
-func (k *Keeper) refused(nonce [16]byte) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.log.Warn("pairing attempt failed", "failures", k.failures)
-	if k.failures%maxTries == 0 {
-		if k.window != nil && k.window.nonce == nonce {
+	context := webContext(r.Origin, r.Key, k.o.Room(), nonce, w.Role)
+	if !hmac.Equal(r.Proof, proofOf("panel", w.secret, context)) {
+		k.failed++
+		k.log.Warn("wrong proof of a pairing link", "wrong", k.book.Wrong)
+		if k.book.Wrong%maxTries == 0 {
 			k.window = nil
+			k.locked = lock(k.book.Wrong, time.Now())
+			k.change()
 		}
-		k.lock(time.Now())
+		return Grant{}, ErrWrong
 	}
+	g := k.grant(Panel{Name: nameOf(r.Name), Role: w.Role, Kind: kindBrowser, Key: r.Key}, nonce, r.Origin)
+	g.Proof = proofOf("room", w.secret, context)
+	return g, nil
+}
+
+// grant closes the window and makes a candidate of the panel. k.mu is held.
+func (k *Keeper) grant(p Panel, nonce [16]byte, origin string) Grant {
+	var id [8]byte
+	var cookie [32]byte
+	_, _ = rand.Read(id[:]) // never fails
+	_, _ = rand.Read(cookie[:])
+	g := Grant{Panel: "p-" + hex.EncodeToString(id[:]), Role: p.Role, Cookie: base64url.EncodeToString(cookie[:])}
+	hash := sha256.Sum256(cookie[:])
+	p.ID, p.Cookie = g.Panel, hash[:]
+	k.window, k.guess = nil, nil
+	k.waiting = &candidate{p, nonce, origin, time.Now().Add(commitTime)}
 	k.change()
+	return g
 }
 
 // A CommitRequest is how a panel says that it has stored its key for good.
@@ -180,6 +141,7 @@ func (k *Keeper) Commit(ctx context.Context, r CommitRequest) error {
 	err := k.editLocked(func(b *book) error {
 		b.Panels = append(b.Panels, p)
 		b.Paired = true
+		b.Wrong = 0
 		if counted {
 			b.Baseline = &count
 		}
@@ -188,7 +150,10 @@ func (k *Keeper) Commit(ctx context.Context, r CommitRequest) error {
 	if err != nil {
 		return err
 	}
-	k.waiting, k.failures, k.locked = nil, 0, time.Time{}
+	k.waiting, k.locked = nil, time.Time{}
+	if counted {
+		k.guesses, k.pinLocked = 0, time.Time{}
+	}
 	k.log.InfoContext(ctx, "panel paired", "panel", p.ID, "name", p.Name, "role", string(p.Role))
 	return nil
 }

@@ -31,6 +31,7 @@ type book struct {
 	Version  int     `json:"version"`
 	Paired   bool    `json:"paired"`             // a panel was paired once
 	Baseline *uint64 `json:"baseline,omitempty"` // of the guess counter when the last one was; nil: it was dead
+	Wrong    uint64  `json:"wrong,omitempty"`    // proofs of a link since then
 	Panels   []Panel `json:"panels,omitempty"`
 }
 

@@ -89,7 +89,7 @@ func TestStorageFails(t *testing.T) {
 		synctest.Wait()
 		w, _ := r.window()
 		b := newBrowser(t)
-		second, err := r.Link(t.Context(), b.link(w, w.Role, w.secret))
+		second, err := r.Link(b.link(w, w.Role, w.secret))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,6 +150,7 @@ func TestRedacted(t *testing.T) {
 	w.hosts = []string{"192.0.2.7"}
 	g := Grant{Panel: "p-1", Cookie: "secretcookie", Proof: []byte("secretproof")}
 	c := &Client{Panel: "p-1", cookie: "secretcookie"}
+	w.digits = &digits{text: "48213905"}
 	secret := base64url.EncodeToString(w.secret[:])
 	var logged bytes.Buffer
 	log := slog.New(slog.NewJSONHandler(&logged, nil))
@@ -158,7 +159,7 @@ func TestRedacted(t *testing.T) {
 		fmt.Fprintf(&logged, format+format+format, *w, g, c)
 	}
 	text := logged.String()
-	for _, hidden := range []string{secret, fmt.Sprintf("%x", w.secret), fmt.Sprintf("%d", w.secret[0:4]), "secretcookie", "secretproof", "736563726574"} {
+	for _, hidden := range []string{secret, fmt.Sprintf("%x", w.secret), fmt.Sprintf("%d", w.secret[0:4]), "48213905", "secretcookie", "secretproof", "736563726574"} {
 		if strings.Contains(text, hidden) {
 			t.Errorf("%q stands in %s", hidden, text)
 		}

@@ -82,8 +82,8 @@ type Options struct {
 	Pin     [32]byte      // SHA-256 of the public key of the TLS certificate, see [PinOf]
 	Port    uint16        // of the panel's TLS listener, for the links
 	Names   []string      // of the room in the network, for the links
-	Guesses GuessCounter  // nil: wrong answers are counted until the next start only
-	Display Display
+	Guesses GuessCounter  // of PINs; nil: there is no PIN, only the link
+	Display Display       // what Run shows windows on
 }
 
 // Errors that a client is told apart.
@@ -93,6 +93,8 @@ var (
 	ErrClosed = errors.New("pairing: no such window is open")
 	// ErrWrong is every proof that does not fit.
 	ErrWrong = errors.New("pairing: the proof is wrong")
+	// ErrNoPIN means that only the link pairs: the counter of guesses is dead.
+	ErrNoPIN = errors.New("pairing: there is no PIN")
 	// ErrBusy means that another attempt is being checked.
 	ErrBusy = errors.New("pairing: another attempt is being checked")
 	// ErrFull means that a panel must be unpaired first.
@@ -104,7 +106,7 @@ var (
 	ErrStore = errors.New("pairing: the list of panels cannot be written")
 )
 
-// A LockedError means that too many answers were wrong.
+// A LockedError means that too many answers of this kind were wrong.
 type LockedError struct{ Until time.Time }
 
 func (e *LockedError) Error() string {
@@ -116,9 +118,20 @@ type State struct {
 	Open        bool
 	Role        Role
 	Until       time.Time // of the window
-	TriesLeft   int
-	LockedUntil time.Time // zero: not locked
+	TriesLeft   int       // with wrong proofs of the link
+	LockedUntil time.Time // no window opens before; zero: not locked
 	Panels      []Panel   // in the order in which they were paired
+
+	PIN            *PINState // nil: the window has none, or it was used up
+	PINLockedUntil time.Time // no window has a PIN before
+	Failed         int       // attempts since the start of the room
+}
+
+// A PINState is what a browser needs to know before it takes the PIN.
+type PINState struct {
+	Window    string
+	Salt      []byte
+	TriesLeft int
 }
 
 // A Keeper owns the list of panels and the window. Its methods may be called
@@ -130,14 +143,18 @@ type Keeper struct {
 
 	attempts sync.Mutex // held by the one attempt that is checked
 
-	mu       sync.Mutex
-	book     book
-	gone     map[string]chan struct{} // by panel, closed when it is unpaired
-	window   *Window
-	waiting  *candidate // confirmed, not yet stored by its panel
-	failures uint64     // since the last panel was paired
-	locked   time.Time
-	changed  chan struct{} // closed and replaced at each change
+	mu        sync.Mutex
+	book      book
+	gone      map[string]chan struct{} // by panel, closed when it is unpaired
+	window    *Window
+	guess     *guess     // a PIN that was answered and not yet confirmed
+	waiting   *candidate // confirmed, not yet stored by its panel
+	guesses   uint64     // of PINs since the last panel was paired
+	failed    int        // attempts since the start
+	locked    time.Time
+	pinLocked time.Time
+	dead      bool          // the counter failed since the start: there are no PINs
+	changed   chan struct{} // closed and replaced at each change
 }
 
 // Open reads the list of panels, and begins one where there is none. A list
@@ -152,6 +169,7 @@ func Open(ctx context.Context, o Options, log *slog.Logger) (*Keeper, error) {
 		return nil, err
 	}
 	count, counted := k.count(ctx)
+	k.dead = !counted
 	fresh := b == nil
 	if fresh {
 		b = &book{Version: bookVersion}
@@ -169,12 +187,13 @@ func Open(ctx context.Context, o Options, log *slog.Logger) (*Keeper, error) {
 		k.gone[p.ID] = make(chan struct{})
 	}
 	if counted {
-		k.failures = maxTries // a counter below its baseline is another chip's
+		k.guesses = maxTries // a counter below its baseline is another chip's
 		if count >= *k.book.Baseline {
-			k.failures = count - *k.book.Baseline
+			k.guesses = count - *k.book.Baseline
 		}
 	}
-	k.lock(time.Now())
+	now := time.Now()
+	k.locked, k.pinLocked = lock(k.book.Wrong, now), lock(k.guesses, now)
 	return k, nil
 }
 
@@ -191,12 +210,13 @@ func (k *Keeper) count(ctx context.Context) (uint64, bool) {
 	return n, err == nil
 }
 
-// lock sets how long no window opens, from the number of failures.
-func (k *Keeper) lock(now time.Time) {
-	k.locked = time.Time{}
-	if level := k.failures / maxTries; level > 0 {
-		k.locked = now.Add(locks[min(level, uint64(len(locks)))-1])
+// lock returns until when there is no further try, after so many wrong answers.
+func lock(wrong uint64, now time.Time) time.Time {
+	level := wrong / maxTries
+	if level == 0 {
+		return time.Time{}
 	}
+	return now.Add(locks[min(level, uint64(len(locks)))-1])
 }
 
 // Run opens windows while the room was never paired, ends them in time, and
@@ -245,13 +265,20 @@ func (k *Keeper) step(now time.Time) (*Window, time.Duration) {
 		k.waiting = nil
 		k.change()
 	}
+	if k.guess != nil && due(k.guess.until) {
+		k.guess = nil // who does not go on knows why
+		k.failed++
+		k.change()
+	}
 	if k.window != nil && due(k.window.Until) {
 		k.window = nil
 		k.change()
 	}
-	if !k.locked.IsZero() && due(k.locked) {
-		k.locked = time.Time{}
-		k.change()
+	for _, l := range []*time.Time{&k.locked, &k.pinLocked} {
+		if !l.IsZero() && due(*l) {
+			*l = time.Time{}
+			k.change()
+		}
 	}
 	if !k.book.Paired && k.window == nil && k.waiting == nil && k.locked.IsZero() {
 		k.open(Facilities, now)
@@ -272,6 +299,14 @@ func (k *Keeper) step(now time.Time) (*Window, time.Duration) {
 func (k *Keeper) open(role Role, now time.Time) {
 	k.window = newWindow(role, now)
 	k.window.pin, k.window.hosts = k.o.Pin, k.hosts()
+	k.guess = nil
+	if k.o.Guesses != nil && !now.Before(k.pinLocked) && !k.dead {
+		var err error
+		if k.window.digits, err = newDigits(); err != nil {
+			k.log.Error("the window has no PIN", "err", err)
+			k.window.digits = nil
+		}
+	}
 	k.change()
 }
 
@@ -329,14 +364,19 @@ func (k *Keeper) State() (State, <-chan struct{}) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := State{
-		TriesLeft: maxTries - int(k.failures%maxTries), //nolint:gosec // below 5
-		Panels:    slices.Clone(k.book.Panels), LockedUntil: k.locked,
+		TriesLeft: triesLeft(k.book.Wrong), Panels: slices.Clone(k.book.Panels),
+		LockedUntil: k.locked, PINLockedUntil: k.pinLocked, Failed: k.failed,
 	}
-	if k.window != nil {
-		s.Open, s.Role, s.Until = true, k.window.Role, k.window.Until
+	if w := k.window; w != nil {
+		s.Open, s.Role, s.Until = true, w.Role, w.Until
+		if d := w.digits; d != nil {
+			s.PIN = &PINState{base64url.EncodeToString(d.nonce[:]), d.salt[:], triesLeft(k.guesses)}
+		}
 	}
 	return s, k.changed
 }
+
+func triesLeft(wrong uint64) int { return maxTries - int(wrong%maxTries) } //nolint:gosec // 1 to 5
 
 // OpenWindow opens a window for panels with the role, in place of one that is
 // open. The caller answers for who asked: only a client with the role

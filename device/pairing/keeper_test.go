@@ -159,7 +159,7 @@ func (r *room) pair() (browser, Grant) {
 		r.t.Fatal("no window is shown")
 	}
 	b := newBrowser(r.t)
-	g, err := r.Link(r.t.Context(), b.link(w, w.Role, w.secret))
+	g, err := r.Link(b.link(w, w.Role, w.secret))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func (r *room) wrong() error {
 	if !open {
 		r.t.Fatal("no window is shown")
 	}
-	_, err := r.Link(r.t.Context(), newBrowser(r.t).link(w, w.Role, [16]byte{}))
+	_, err := r.Link(newBrowser(r.t).link(w, w.Role, [16]byte{}))
 	return err
 }
 
@@ -202,7 +202,7 @@ func TestWindows(t *testing.T) {
 		if !open || second.nonce == first.nonce || second.secret == first.secret {
 			t.Fatal("the next window has the secrets of the first")
 		}
-		if _, err := r.Link(t.Context(), newBrowser(t).link(first, Facilities, first.secret)); !errors.Is(err, ErrClosed) {
+		if _, err := r.Link(newBrowser(t).link(first, Facilities, first.secret)); !errors.Is(err, ErrClosed) {
 			t.Errorf("the first link after its time: %v", err)
 		}
 		_, g := r.pair()
@@ -210,7 +210,7 @@ func TestWindows(t *testing.T) {
 		if _, open := r.window(); open {
 			t.Error("a window is shown after pairing")
 		}
-		if _, err := r.Link(t.Context(), newBrowser(t).link(second, Facilities, second.secret)); !errors.Is(err, ErrClosed) {
+		if _, err := r.Link(newBrowser(t).link(second, Facilities, second.secret)); !errors.Is(err, ErrClosed) {
 			t.Errorf("the link that was used: %v", err)
 		}
 		time.Sleep(24 * time.Hour)
@@ -233,7 +233,7 @@ func TestWindows(t *testing.T) {
 		if at, open := r.window(); !open || at.nonce != w.nonce || at.Role != PanelRole {
 			t.Error("the window that was asked for is not shown")
 		}
-		if _, err := r.Link(t.Context(), newBrowser(t).link(w, Facilities, w.secret)); !errors.Is(err, ErrWrong) {
+		if _, err := r.Link(newBrowser(t).link(w, Facilities, w.secret)); !errors.Is(err, ErrWrong) {
 			t.Errorf("another role than the window's: %v", err)
 		}
 		r.pair()
@@ -298,9 +298,9 @@ func TestUnpairedForGood(t *testing.T) {
 
 func second(_ Panel, _ <-chan struct{}, err error) error { return err }
 
-// TestGuesses has wrong answers until the room is locked, pulls the plug, and
+// TestWrongLinks has wrong proofs until the room is locked, pulls the plug, and
 // goes on.
-func TestGuesses(t *testing.T) {
+func TestWrongLinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRoom(t)
 		stop := r.run()
@@ -335,7 +335,7 @@ func TestGuesses(t *testing.T) {
 			if _, open := r.window(); open {
 				t.Fatalf("a window is shown after lock %d", i)
 			}
-			locked, isLocked := errors.AsType[*LockedError](linked(r.Link(t.Context(), newBrowser(t).link(w, w.Role, w.secret))))
+			locked, isLocked := errors.AsType[*LockedError](linked(r.Link(newBrowser(t).link(w, w.Role, w.secret))))
 			if !isLocked || time.Until(locked.Until) != wait {
 				t.Errorf("lock %d: %v, want %v", i, locked, wait)
 			}
@@ -353,8 +353,8 @@ func TestGuesses(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			synctest.Wait()
 		}
-		if r.guesses.n != 1000+25 {
-			t.Errorf("%d attempts were counted, want 25", r.guesses.n-1000)
+		if r.book.Wrong != 25 || r.guesses.n != 1000 {
+			t.Errorf("%d proofs and %d PINs were counted, want 25 and 0", r.book.Wrong, r.guesses.n-1000)
 		}
 		r.pair()
 		if s, _ := r.State(); s.TriesLeft != maxTries || !s.LockedUntil.IsZero() {
@@ -371,61 +371,6 @@ func TestGuesses(t *testing.T) {
 
 func linked(_ Grant, err error) error { return err }
 
-// TestCountedFirst holds the counter up: nothing is answered before it counted,
-// and two attempts are never checked at once.
-func TestCountedFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRoom(t)
-		defer r.run()()
-		r.guesses.gate = make(chan struct{})
-		w, _ := r.window()
-		answered := make(chan error, 1)
-		go func() { answered <- linked(r.Link(t.Context(), newBrowser(t).link(w, w.Role, [16]byte{}))) }()
-		synctest.Wait()
-		select {
-		case err := <-answered:
-			t.Fatalf("answered before it was counted: %v", err)
-		default:
-		}
-		if err := r.wrong(); !errors.Is(err, ErrBusy) {
-			t.Errorf("a second attempt: %v", err)
-		}
-		close(r.guesses.gate)
-		if err := <-answered; !errors.Is(err, ErrWrong) {
-			t.Error(err)
-		}
-	})
-}
-
-// TestDeadCounter has a TPM that fails: the link works, and five wrong answers
-// still close its window.
-func TestDeadCounter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRoom(t)
-		r.guesses.err = errors.New("the chip does not answer")
-		r.restart()
-		stop := r.run()
-		for range maxTries {
-			if err := r.wrong(); !errors.Is(err, ErrWrong) {
-				t.Fatal(err)
-			}
-		}
-		if s, _ := r.State(); s.Open || s.LockedUntil.IsZero() {
-			t.Errorf("five wrong answers: %+v", s)
-		}
-		time.Sleep(time.Minute + time.Second)
-		r.pair()
-		stop()
-
-		r.guesses.err = nil
-		r.guesses.n = 3 // another chip
-		r.restart()
-		if s, _ := r.State(); s.LockedUntil.IsZero() {
-			t.Error("a counter below its baseline locks nothing")
-		}
-	})
-}
-
 // TestStranger has no link and asks all the same: that counts as no attempt.
 func TestStranger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -436,7 +381,7 @@ func TestStranger(t *testing.T) {
 		other := w
 		other.nonce[15]++
 		for range 20 {
-			if _, err := r.Link(t.Context(), b.link(other, w.Role, w.secret)); !errors.Is(err, ErrClosed) {
+			if _, err := r.Link(b.link(other, w.Role, w.secret)); !errors.Is(err, ErrClosed) {
 				t.Fatal(err)
 			}
 		}
@@ -449,12 +394,12 @@ func TestStranger(t *testing.T) {
 		} {
 			q := b.link(w, w.Role, w.secret)
 			change(&q)
-			if _, err := r.Link(t.Context(), q); !errors.Is(err, ErrClosed) && !errors.Is(err, ErrKey) {
+			if _, err := r.Link(q); !errors.Is(err, ErrClosed) && !errors.Is(err, ErrKey) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		if r.guesses.n != 1000 {
-			t.Errorf("%d attempts were counted", r.guesses.n-1000)
+		if r.book.Wrong != 0 {
+			t.Errorf("%d attempts were counted", r.book.Wrong)
 		}
 		for name, change := range map[string]func(*LinkRequest){
 			"no proof":     func(q *LinkRequest) { q.Proof = nil },
@@ -467,7 +412,7 @@ func TestStranger(t *testing.T) {
 		} {
 			q := b.link(w, w.Role, w.secret)
 			change(&q)
-			if _, err := r.Link(t.Context(), q); !errors.Is(err, ErrWrong) {
+			if _, err := r.Link(q); !errors.Is(err, ErrWrong) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -495,7 +440,7 @@ func TestCommit(t *testing.T) {
 		defer func() { stop() }()
 		w, _ := r.window()
 		b := newBrowser(t)
-		g, err := r.Link(t.Context(), b.link(w, w.Role, w.secret))
+		g, err := r.Link(b.link(w, w.Role, w.secret))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -531,7 +476,7 @@ func TestCommit(t *testing.T) {
 		if !open {
 			t.Fatal("no new window after a pairing that was never finished")
 		}
-		if g, err = r.Link(t.Context(), b.link(w, w.Role, w.secret)); err != nil {
+		if g, err = r.Link(b.link(w, w.Role, w.secret)); err != nil {
 			t.Fatal(err)
 		}
 		good = b.commit(t, w, g)

@@ -25,11 +25,16 @@ type Notice struct {
 func NewNotice(path string, log *slog.Logger) Notice { return Notice{path, log} }
 
 // Show implements [Display]: a line "in-camera: pair a panel: LINK" for each
-// name and address of the room.
+// name and address of the room, and one for the PIN.
 func (n Notice) Show(w Window) {
 	var text strings.Builder
 	for _, link := range w.Links() {
 		text.WriteString("in-camera: pair a panel: " + link + "\n")
+	}
+	if pin := w.PIN(); pin != "" {
+		for _, page := range w.Pages() {
+			text.WriteString("in-camera: or type the PIN " + pin[:4] + " " + pin[4:] + " at " + page + "\n")
+		}
 	}
 	if err := replace(n.path, []byte(text.String())); err != nil {
 		n.log.Error("how to pair is not shown", "err", err)

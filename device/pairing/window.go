@@ -8,9 +8,13 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math/big"
 	"strings"
 	"time"
+
+	"incamera/device/pairing/spake"
 )
 
 // A Role is what a paired panel may do. A panel with the role Facilities may
@@ -35,6 +39,18 @@ type Window struct {
 	secret [16]byte
 	pin    [32]byte
 	hosts  []string
+
+	digits *digits // nil: only the link pairs
+}
+
+// digits is the PIN of a window and what it became. What names it is public,
+// unlike the nonce of the link: a stranger who uses up the tries of the PIN
+// leaves the link alone.
+type digits struct {
+	text   string
+	nonce  [16]byte
+	salt   [spake.SaltSize]byte
+	secret spake.Secret
 }
 
 func newWindow(role Role, now time.Time) *Window {
@@ -42,6 +58,39 @@ func newWindow(role Role, now time.Time) *Window {
 	_, _ = rand.Read(w.nonce[:]) // never fails
 	_, _ = rand.Read(w.secret[:])
 	return w
+}
+
+// pinRange is how many PINs there are: eight digits.
+var pinRange = big.NewInt(1e8)
+
+func newDigits() (*digits, error) {
+	n, err := rand.Int(rand.Reader, pinRange)
+	if err != nil {
+		return nil, err
+	}
+	d := &digits{text: fmt.Sprintf("%08d", n)}
+	_, _ = rand.Read(d.nonce[:]) // never fails
+	_, _ = rand.Read(d.salt[:])
+	d.secret, err = spake.NewSecret(d.text, d.salt[:], "panel", "room")
+	return d, err
+}
+
+// PIN returns the eight digits that pair a browser which cannot open the link;
+// they are typed at [Window.Pages]. It is empty while there is none.
+func (w Window) PIN() string {
+	if w.digits == nil {
+		return ""
+	}
+	return w.digits.text
+}
+
+// Pages returns the addresses where the PIN is typed.
+func (w Window) Pages() []string {
+	out := make([]string, len(w.hosts))
+	for i, host := range w.hosts {
+		out[i] = "https://" + host + "/pair"
+	}
+	return out
 }
 
 // Links returns what a browser opens to be paired, one for each name and

@@ -4,7 +4,6 @@ package pairing
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"encoding/pem"
 	"errors"
@@ -102,12 +101,12 @@ func FuzzLinkRequest(f *testing.F) {
 		r.Keeper.mu.Lock()
 		r.Keeper.window = newWindow(PanelRole, time.Now())
 		r.Keeper.mu.Unlock()
-		before := r.guesses.n
-		_, err := r.Link(context.Background(), LinkRequest{Window: window, Key: key, Name: name, Proof: proof, Origin: origin})
+		before := r.book.Wrong
+		_, err := r.Link(LinkRequest{Window: window, Key: key, Name: name, Proof: proof, Origin: origin})
 		if err == nil {
 			t.Fatal("paired without the secret")
 		}
-		if counted := r.guesses.n != before; counted != errors.Is(err, ErrWrong) {
+		if counted := r.book.Wrong != before; counted != errors.Is(err, ErrWrong) {
 			t.Fatalf("%v, counted %v", err, counted)
 		}
 		if n := nameOf(name); n != nameOf(n) || len([]rune(n)) > maxName || n == "" {
@@ -174,6 +173,13 @@ func TestNotice(t *testing.T) {
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	w.digits = &digits{text: "01234567"}
+	n.Show(*w)
+	text, err = os.ReadFile(path)
+	want += "in-camera: or type the PIN 0123 4567 at https://192.0.2.7/pair\nin-camera: or type the PIN 0123 4567 at https://room.example/pair\n"
+	if err != nil || string(text) != want {
+		t.Errorf("it says %q, %v", text, err)
 	}
 	n.Hide()
 	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {

@@ -30,6 +30,8 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/command/{path...}", s.serveCommand)
 	mux.HandleFunc("GET /v1/pairing", s.servePairing)
 	mux.HandleFunc("POST /v1/pairing/link", s.servePairLink)
+	mux.HandleFunc("POST /v1/pairing/pin", s.servePairPIN)
+	mux.HandleFunc("POST /v1/pairing/pin/confirm", s.servePairConfirm)
 	mux.HandleFunc("POST /v1/pairing/commit", s.servePairCommit)
 	mux.HandleFunc("GET /v1/errors/{reason}", s.serveReason)
 	mux.HandleFunc("/v1/", s.serveElse)

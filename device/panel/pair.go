@@ -139,6 +139,9 @@ type pairingState struct {
 		Open        bool
 		Role        pairing.Role `json:",omitempty"`
 		LockedUntil *time.Time   `json:",omitempty"`
+
+		Pin            *pinState  `json:",omitempty"`
+		PinLockedUntil *time.Time `json:",omitempty"`
 	}
 	Paired bool // who asks has the cookie of a panel
 }
@@ -159,6 +162,12 @@ func (s *Server) servePairing(w http.ResponseWriter, r *http.Request) {
 	if !now.LockedUntil.IsZero() {
 		out.Window.LockedUntil = &now.LockedUntil
 	}
+	if !now.PINLockedUntil.IsZero() {
+		out.Window.PinLockedUntil = &now.PINLockedUntil
+	}
+	if p := now.PIN; p != nil {
+		out.Window.Pin = &pinState{p.Window, base64url.EncodeToString(p.Salt), p.TriesLeft}
+	}
 	_, _, none := s.cookied(r)
 	out.Paired = none == nil
 	s.write(w, r, out)
@@ -177,16 +186,21 @@ func (s *Server) servePairLink(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, refusef(InvalidParams, "Window and Name are texts, Key and Proof are base64url without padding"))
 		return
 	}
-	g, err := s.pairing.Link(r.Context(), pairing.LinkRequest{Window: window, Key: key, Name: name, Proof: proof, Origin: r.Header.Get("Origin")})
+	g, err := s.pairing.Link(pairing.LinkRequest{Window: window, Key: key, Name: name, Proof: proof, Origin: r.Header.Get("Origin")})
 	if err != nil {
 		s.problem(w, r, pairRefusal(err))
 		return
 	}
+	s.granted(w, r, g)
+}
+
+// granted answers a right proof.
+func (s *Server) granted(w http.ResponseWriter, r *http.Request, g pairing.Grant) {
 	setCookie(w, g.Cookie)
 	s.write(w, r, struct {
 		Panel string
 		Role  pairing.Role
-		Proof string
+		Proof string `json:",omitempty"`
 	}{g.Panel, g.Role, base64url.EncodeToString(g.Proof)})
 }
 
@@ -264,6 +278,7 @@ func pairRefusal(err error) *Refusal {
 		detail string
 	}{
 		{pairing.ErrClosed, PairingClosed, ""},
+		{pairing.ErrNoPIN, PairingClosed, "there is no PIN, use the link"},
 		{pairing.ErrWrong, NotAuthenticated, "the proof is wrong"},
 		{pairing.ErrBusy, RateLimited, ""},
 		{pairing.ErrFull, Conflict, "there are as many panels as the room takes; unpair one"},

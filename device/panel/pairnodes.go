@@ -29,7 +29,7 @@ var (
 )
 
 var pairNodes = []Node{
-	todo("Pairing/OpenWindow", RoleFacilities, "let one more panel pair; the result has the links, which hold the secret",
+	todo("Pairing/OpenWindow", RoleFacilities, "let one more panel pair; the result has the links, which hold the secret, and the PIN",
 		Field{Name: "Role", Type: pairRoles, Text: "of the panel"}),
 	todo("Pairing/CloseWindow", RoleFacilities, "let no panel pair any more"),
 	todo("Pairing/Unpair", RoleFacilities, "take a panel off the list and end its sessions", onePanel),
@@ -37,8 +37,10 @@ var pairNodes = []Node{
 	value("Pairing/Window/Open", flag, "a panel can be paired now"),
 	value("Pairing/Window/Role", pairRoles, "that it will have"),
 	value("Pairing/Window/Until", instant, "when the window closes"),
-	value("Pairing/Window/TriesLeft", tries, "wrong answers until it closes"),
-	value("Pairing/Window/LockedUntil", instant, "no window opens before, after wrong answers"),
+	value("Pairing/Window/TriesLeft", tries, "wrong proofs of the link until it closes"),
+	value("Pairing/Window/LockedUntil", instant, "no window opens before, after those"),
+	value("Pairing/Window/PinTriesLeft", tries, "wrong PINs until it has none; absent: it has none"),
+	value("Pairing/Window/PinLockedUntil", instant, "no window has a PIN before, after those"),
 	careValue("Pairing/Panels/+/Name", text, "for people"),
 	careValue("Pairing/Panels/+/Role", text, "what it may do"),
 	careValue("Pairing/Panels/+/Kind", text, "Browser"),
@@ -47,7 +49,7 @@ var pairNodes = []Node{
 	careValue("Pairing/Panels/+/LastSeen", instant, "when it last proved itself"),
 	careEvent("Pairing/Paired", "a panel was paired", onePanel),
 	careEvent("Pairing/Unpaired", "a panel was unpaired", onePanel),
-	careEvent("Pairing/AttemptFailed", "somebody gave a wrong answer", Field{Name: "TriesLeft", Type: tries, Text: "until the window closes"}),
+	careEvent("Pairing/AttemptFailed", "somebody gave a wrong answer", Field{Name: "TriesLeft", Type: tries, Text: "of what is shorter: with the link or with the PIN"}),
 }
 
 // nodes is every name of the tree, in the order of the reference.
@@ -59,6 +61,7 @@ type openedWindow struct {
 	Role  pairing.Role
 	Until time.Time
 	Links []string
+	Pin   string `json:",omitempty"`
 }
 
 // addPairing wires the commands of pairing.
@@ -71,7 +74,7 @@ func addPairing(m map[string]command, k *pairing.Keeper) {
 		if err != nil {
 			return nil, pairRefusal(err)
 		}
-		return openedWindow{w.Role, w.Until.UTC(), w.Links()}, nil
+		return openedWindow{w.Role, w.Until.UTC(), w.Links(), w.PIN()}, nil
 	}
 	m["Command/Pairing/CloseWindow"] = func(context.Context, params) (any, error) {
 		k.CloseWindow()
@@ -116,9 +119,17 @@ func (s *Server) showPairing(ctx context.Context) {
 			if !now.LockedUntil.IsZero() {
 				window["LockedUntil"] = now.LockedUntil
 			}
+			left := now.TriesLeft
+			if now.PIN != nil {
+				window["PinTriesLeft"] = now.PIN.TriesLeft
+				left = min(left, now.PIN.TriesLeft)
+			}
+			if !now.PINLockedUntil.IsZero() {
+				window["PinLockedUntil"] = now.PINLockedUntil
+			}
 			tx.Set("Pairing/Window", window)
-			if !first && now.TriesLeft != last.TriesLeft && len(now.Panels) == len(last.Panels) {
-				tx.Event("Pairing/AttemptFailed", map[string]int{"TriesLeft": now.TriesLeft})
+			if now.Failed > last.Failed {
+				tx.Event("Pairing/AttemptFailed", map[string]int{"TriesLeft": left})
 			}
 			for _, p := range now.Panels {
 				tx.Set("Pairing/Panels/"+p.ID, pairedPanel{p.Name, string(p.Role), p.Kind, "NotVerified", p.Paired, p.Seen})

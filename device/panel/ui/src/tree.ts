@@ -58,7 +58,15 @@ export interface PairedPanel {
 }
 
 export interface Pairing {
-  Window?: { Open?: boolean; Role?: PairRole; Until?: string; TriesLeft?: number; LockedUntil?: string };
+  Window?: {
+    Open?: boolean;
+    Role?: PairRole;
+    Until?: string;
+    TriesLeft?: number;
+    LockedUntil?: string;
+    PinTriesLeft?: number;
+    PinLockedUntil?: string;
+  };
   Panels?: { [id: string]: PairedPanel };
 }
 
