@@ -24,7 +24,7 @@ import (
 )
 
 // bare is a box of which there is nothing but a serial number and systemctl.
-func bare(t *testing.T) (*daemon, *boxlink.Client, places) {
+func bare(t *testing.T) (*boxlink.Client, places) {
 	t.Helper()
 	dir := t.TempDir()
 	at := places{
@@ -60,7 +60,7 @@ func bare(t *testing.T) (*daemon, *boxlink.Client, places) {
 			t.Errorf("boxd: %v", err)
 		}
 	})
-	return d, boxlink.New(path), at
+	return boxlink.New(path), at
 }
 
 func reason(err error) string {
@@ -72,7 +72,7 @@ func reason(err error) string {
 
 // TestUnavailable: a box that cannot update itself says why, and does the rest.
 func TestUnavailable(t *testing.T) {
-	_, c, _ := bare(t)
+	c, _ := bare(t)
 	s, err := c.Status(t.Context())
 	if err != nil || s.Serial != "IC-0001" || !strings.Contains(s.Update.Unavailable, "release.json") || s.Work.State != boxlink.Idle {
 		t.Errorf("%+v, %v", s, err)
@@ -110,7 +110,7 @@ func TestStatusJSON(t *testing.T) {
 }
 
 func TestResetAndRestart(t *testing.T) {
-	_, c, at := bare(t)
+	c, at := bare(t)
 	calls := func() string {
 		b, _ := os.ReadFile(filepath.Join(filepath.Dir(at.control), "calls")) // none yet
 		return string(b)
@@ -142,7 +142,7 @@ func TestResetAndRestart(t *testing.T) {
 }
 
 func TestSetNetwork(t *testing.T) {
-	_, c, at := bare(t)
+	c, at := bare(t)
 	n := boxlink.Network{Method: boxlink.Static, Address: "10.0.0.5/24", Gateway: "10.0.0.1", DNS: []string{"10.0.0.2"}}
 	if err := c.SetNetwork(t.Context(), n); err != nil {
 		t.Fatal(err)

@@ -60,7 +60,7 @@ func (e esp) with(write bool, f func(*update.Folder) error) (err error) {
 	if err != nil {
 		return err
 	}
-	defer folder.Close()
+	defer func() { err = errors.Join(err, folder.Close()) }()
 	if err := f(folder); err != nil || !write {
 		return err
 	}

@@ -83,7 +83,7 @@ func newMachine(t *testing.T, m *maker, r *made) *machine {
 // maker does, it leaves it one bank of PCRs, which counts from the next start.
 func startTPM(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "boxd") // the path of a socket has 108 bytes at most
+	dir, err := os.MkdirTemp("", "boxd") //nolint:usetesting // the path of a socket has 108 bytes at most
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -245,8 +245,10 @@ var errNothingHeard = fmt.Errorf("the room reported nothing within %v", update.H
 func (r *releases) verdict(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	failed := make(chan error, 1)
-	go func() { failed <- r.watch(ctx) }()
-	defer func() { cancel(); <-failed }()
+	var watching sync.WaitGroup
+	watching.Go(func() { failed <- r.watch(ctx) })
+	defer watching.Wait()
+	defer cancel()
 	select {
 	case h := <-r.verdicts:
 		if h.Healthy {
@@ -254,7 +256,6 @@ func (r *releases) verdict(ctx context.Context) error {
 		}
 		return errors.New("unhealthy: " + printable(h.Detail))
 	case err := <-failed:
-		failed <- nil
 		if ctx.Err() == nil {
 			return err
 		}

@@ -125,7 +125,7 @@ func (s *sticks) visit(device string, f func(*os.Root) (bool, error)) (enough bo
 	if err != nil {
 		return false, err
 	}
-	defer root.Close()
+	defer func() { err = errors.Join(err, root.Close()) }()
 	return f(root)
 }
 
@@ -171,7 +171,7 @@ func (s *sticks) open(ctx context.Context, name string, f func(io.Reader) error)
 	err := s.each(ctx, func(root *os.Root) (bool, error) {
 		info, err := root.Lstat(name)
 		if err != nil || !offered(name, info) {
-			return false, nil //nolint:nilerr // another stick may have it
+			return false, nil // another stick may have it
 		}
 		found = true
 		file, err := root.Open(name)

@@ -304,6 +304,58 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
+// TestAccepted: the caller learns what comes once the manifest was accepted, and
+// before the slot is lost.
+func TestAccepted(t *testing.T) {
+	v, old, b := room(t)
+	next := v.build("1.5.0", 8, 0)
+	bundle := v.pack(next)
+	var told []string
+	o := Options{
+		Accepted: func(m *Manifest) { told = append(told, m.Version+" accepted") },
+		Progress: func(int64, int64) {
+			if len(told) == 1 {
+				told = append(told, "written")
+			}
+		},
+	}
+	u := b.updater(v, old)
+	before := b.state()
+	accepted := o.Accepted
+	o.Accepted = func(m *Manifest) {
+		accepted(m)
+		if b.state() != before {
+			t.Error("something was written before the caller was told")
+		}
+	}
+	refused(t, b, u, v.pack(v.build("1.3.0", 7, 0)), o, Older, true)
+	if told != nil {
+		t.Errorf("told of what was refused: %q", told)
+	}
+	if _, err := u.Install(t.Context(), bytes.NewReader(bundle), o); err != nil || !slices.Equal(told, []string{"1.5.0 accepted", "written"}) {
+		t.Errorf("told %q, %v", told, err)
+	}
+}
+
+// TestArmedAndReplaced: of an armed release whose slot was taken, nobody is told
+// later that its trial failed.
+func TestArmedAndReplaced(t *testing.T) {
+	v, old, b := room(t)
+	first, second := v.build("1.5.0", 8, 0), v.build("1.6.0", 8, 0)
+	u := b.updater(v, old)
+	if _, err := u.Install(t.Context(), bytes.NewReader(v.pack(first)), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	bundle := v.pack(second)
+	bundle[len(bundle)-1] ^= 1
+	refused(t, b, u, bundle, Options{}, Tampered, false)
+	for _, u := range []*Updater{u, b.updater(v, old)} { // now, and after a start
+		if s, err := u.Start(); err != nil || s.Phase != Steady || s.Target != nil || s.Failure != nil {
+			t.Errorf("%+v, %v", s, err)
+		}
+	}
+}
+
 // TestSecondSignature: a signature of an algorithm that this release does not
 // know may stand beside, not instead.
 func TestSecondSignature(t *testing.T) {

@@ -121,7 +121,8 @@ func TestCalls(t *testing.T) {
 			t.Errorf("asked %q, answered %+v, %v; want %q and %+v", d.asked, got, err, call.want, call.answer)
 		}
 		d.refuse = &Refusal{Busy, "not now"}
-		if _, err := call.do(); !reflect.DeepEqual(err, d.refuse) {
+		_, err = call.do()
+		if r, ok := errors.AsType[*Refusal](err); !ok || *r != (Refusal{Busy, "not now"}) {
 			t.Errorf("%s: refused with %v; want %v", call.want, err, d.refuse)
 		}
 		d.refuse = errors.New("secret of the box")
