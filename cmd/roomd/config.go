@@ -3,16 +3,15 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
+
+	"incamera/cmd/internal/box"
+	"incamera/cmd/internal/strict"
 )
 
 // maxConfig bounds the configuration file: a directory of some hundred rooms.
@@ -32,8 +31,16 @@ type config struct {
 	// State is the folder for what must survive a restart. No key is in it.
 	State string `json:"state"`
 
-	Panel string `json:"panel"` // address of the panel's API and page: loopback, until panels can be paired
+	Panel  string        `json:"panel"`            // address of the panel's API and page, on this computer alone
+	Paired *pairedConfig `json:"paired,omitempty"` // the same for paired panels; nil: there are none
+
 	Relay string `json:"relay"` // address of this room's relay, as other rooms reach it
+	// RelayListen is where the relay listens, if not at that address.
+	RelayListen string `json:"relay_listen,omitempty"`
+
+	// Box is the socket of boxd, which does what needs privilege. Without it the
+	// room neither restarts nor updates itself.
+	Box string `json:"box,omitempty"`
 
 	// TPM is "none", "device:tpmrm0" or a simulator. With a TPM the room's keys
 	// are in it, and Identity is the folder of its enrolment.
@@ -44,7 +51,19 @@ type config struct {
 	Sound   string `json:"sound"`   // "none", an ALSA device such as "default", or a simulator
 	Display string `json:"display"` // "none", or a simulator
 
-	Rooms []directoryEntry `json:"rooms"` // the rooms that this one can call
+	// Rooms are those that this one can call. Without the member they are those
+	// of the site's directory.
+	Rooms []directoryEntry `json:"rooms,omitzero"`
+
+	self bool // the room sets itself up
+}
+
+// A pairedConfig says how paired panels reach the room.
+type pairedConfig struct {
+	Address string `json:"address"` // where the panel listens, over TLS
+	// Notice is the file that shows how to pair, in a folder that is lost with
+	// power. What shows it to people at the room may read it, and nobody else.
+	Notice string `json:"notice"`
 }
 
 // A directoryEntry is a room that this one can call.
@@ -57,12 +76,7 @@ type directoryEntry struct {
 // readConfig reads and checks the file at path. Its errors name the file, what
 // is wrong in it and what would be right.
 func readConfig(path string) (config, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return config{}, fmt.Errorf("configuration: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	b, err := box.ReadUpTo(path, maxConfig)
 	if err != nil {
 		return config{}, fmt.Errorf("configuration: %w", err)
 	}
@@ -70,16 +84,24 @@ func readConfig(path string) (config, error) {
 	if err != nil {
 		return config{}, fmt.Errorf("configuration %s: %w", path, err)
 	}
-	dir := filepath.Dir(path)
+	c.resolve(filepath.Dir(path))
+	return c, nil
+}
+
+// resolve makes the paths relative to a folder.
+func (c *config) resolve(dir string) {
+	paths := []*string{&c.Identity, &c.State, &c.Box}
 	if c.Trust != nil {
 		c.Trust.Resolve(dir)
 	}
-	for _, p := range []*string{&c.Identity, &c.State} {
-		if !filepath.IsAbs(*p) {
+	if c.Paired != nil {
+		paths = append(paths, &c.Paired.Notice)
+	}
+	for _, p := range paths {
+		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
 	}
-	return c, nil
 }
 
 func parseConfig(b []byte) (config, error) {
@@ -87,42 +109,68 @@ func parseConfig(b []byte) (config, error) {
 		return config{}, fmt.Errorf("larger than %d bytes", maxConfig)
 	}
 	var c config
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&c); err != nil {
+	if err := strict.Decode(b, &c); err != nil {
 		return config{}, err
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return config{}, errors.New("bytes after the end of the object")
 	}
 	return c, c.check()
 }
 
+// check is for a room. [config.checkBox] is for all boxes, also those that no
+// site has made a room of yet.
 func (c *config) check() error {
 	switch {
-	case c.Version != 1:
-		return fmt.Errorf("version %d: this release reads version 1", c.Version)
 	case !isID(c.ID):
 		return fmt.Errorf("id %q: 1 to 32 of a-z, 0-9 and -", c.ID)
 	case !isName(c.Name):
 		return fmt.Errorf("name %q: 1 to 64 bytes, as in the certificate", c.Name)
+	case c.Rooms == nil && c.TPM == none:
+		return errors.New("rooms: missing, and there is no site whose directory names them")
+	case c.Trust != nil && c.Trust.Serial == "":
+		return errors.New("trust: serial must be named")
+	}
+	if err := c.checkBox(); err != nil {
+		return err
+	}
+	return c.checkRooms()
+}
+
+func (c *config) checkBox() error {
+	switch {
+	case c.Version != 1:
+		return fmt.Errorf("version %d: this release reads version 1", c.Version)
 	case c.Identity == "":
 		return errors.New("identity: the folder with the room's certificates is missing")
 	case c.State == "":
 		return errors.New("state: the folder for what survives a restart is missing")
 	case c.Camera == "" || c.Sound == "" || c.Display == "":
 		return errors.New(`camera, sound and display must each be named, if only "none"`)
-	case len(c.Rooms) > 512:
-		return fmt.Errorf("rooms: %d, at most 512", len(c.Rooms))
 	}
 	if err := checkPanel(c.Panel); err != nil {
 		return err
 	}
-	if err := c.checkTrust(); err != nil {
-		return err
+	if c.Paired != nil {
+		if _, _, err := net.SplitHostPort(c.Paired.Address); err != nil {
+			return fmt.Errorf("paired: address: %w", err)
+		}
+		if c.TPM == none || c.Paired.Notice == "" {
+			return errors.New("paired: wants a TPM, which counts attempts, and a notice, which shows how to pair")
+		}
 	}
+	if c.RelayListen != "" {
+		if _, _, err := net.SplitHostPort(c.RelayListen); err != nil {
+			return fmt.Errorf("relay_listen: %w", err)
+		}
+	}
+	return c.checkTrust()
+}
+
+// checkRooms checks what a site's directory may change.
+func (c *config) checkRooms() error {
 	if _, _, err := net.SplitHostPort(c.Relay); err != nil {
 		return fmt.Errorf("relay: %w", err)
+	}
+	if len(c.Rooms) > 512 {
+		return fmt.Errorf("rooms: %d, at most 512", len(c.Rooms))
 	}
 	seen := map[string]bool{c.ID: true}
 	for _, r := range c.Rooms {
@@ -140,9 +188,16 @@ func (c *config) check() error {
 	return nil
 }
 
-// checkPanel refuses an address that others could reach. Whoever reaches the
-// panel's API controls the room, and there is no pairing yet that would tell
-// them apart.
+// relayListen is where the room's relay listens.
+func (c *config) relayListen() string {
+	if c.RelayListen != "" {
+		return c.RelayListen
+	}
+	return c.Relay
+}
+
+// checkPanel refuses an address that others could reach. Whoever reaches it
+// controls the room and looks after it: others are paired, and use another.
 func checkPanel(addr string) error {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -150,7 +205,7 @@ func checkPanel(addr string) error {
 	}
 	ip, err := netip.ParseAddr(host)
 	if err != nil || !ip.IsLoopback() {
-		return fmt.Errorf("panel: %q is no loopback address; until panels are paired only this computer may control the room: use 127.0.0.1", host)
+		return fmt.Errorf("panel: %q is no loopback address; only this computer may control the room without being paired: use 127.0.0.1", host)
 	}
 	return nil
 }

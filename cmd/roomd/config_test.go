@@ -43,6 +43,8 @@ func TestTrustConfig(t *testing.T) {
 		"firmware_log": {"", "firmware_log"},
 		"serial":       {"", "serial"},
 		"version":      {"", "version"},
+		"release":      {"release.json", "leave them out"},
+		"boots":        {"boots", ""},
 		"colour":       {"red", "colour"},
 	} {
 		c, trust := good(), trusted("attested-only")
@@ -104,6 +106,10 @@ func TestConfigRefused(t *testing.T) {
 		{"unknown member", "colour", "red", "colour"},
 		{"no word on the TPM", "tpm", "", `"none"`},
 		{"TPM without trust", "tpm", "device:tpmrm0", "trust"},
+		{"no rooms and no site", "rooms", nil, "directory"},
+		{"paired without TPM", "paired", map[string]any{"address": ":443", "notice": "n"}, "TPM"},
+		{"paired without port", "paired", map[string]any{"address": "here", "notice": "n"}, "paired"},
+		{"listener without port", "relay_listen", "here", "relay_listen"},
 		{"trust without TPM", "trust", trusted("flagged"), "without a TPM"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -121,6 +127,69 @@ func TestConfigRefused(t *testing.T) {
 	for name, b := range map[string]string{"empty": "", "no object": "[]", "two objects": "{} {}", "too large": strings.Repeat(" ", maxConfig+1)} {
 		if _, err := parseConfig([]byte(b)); err == nil {
 			t.Errorf("%s is accepted", name)
+		}
+	}
+}
+
+// TestImage: what every image brings is what a set-up can begin with, and a
+// configuration of a room is not.
+func TestImage(t *testing.T) {
+	if _, err := readImage(""); err != nil {
+		t.Errorf("built in: %v", err)
+	}
+	whole := func(key string, value any) []byte {
+		var c map[string]any
+		if err := json.Unmarshal(builtIn, &c); err != nil {
+			t.Fatal(err)
+		}
+		c[key] = value
+		b, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for key, value := range map[string]any{
+		"id": "vauban", "name": "Vauban", "relay": "192.0.2.7:8443", "rooms": []any{}, "tpm": "none", "version": 2, "colour": "red", "panel": "0.0.0.0:80",
+	} {
+		if _, err := parseImage(whole(key, value)); err == nil {
+			t.Errorf("an image with %s %v is accepted", key, value)
+		}
+	}
+}
+
+// TestUse: a directory says who can be called and where this room is found.
+func TestUse(t *testing.T) {
+	c := config{ID: "vauban", Relay: "192.0.2.7:1"}
+	here, there := directoryEntry{"vauban", "Vauban", "192.0.2.9:1"}, directoryEntry{"curie", "Curie", "192.0.2.8:1"}
+	if err := c.use(directory{1, []directoryEntry{there, here}}); err != nil {
+		t.Fatal(err)
+	}
+	if c.Relay != here.Address || len(c.Rooms) != 1 || c.Rooms[0] != there {
+		t.Errorf("%+v", c)
+	}
+	before := c
+	for name, rooms := range map[string][]directoryEntry{
+		"twice": {here, there, there}, "no port": {here, {"curie", "Curie", "192.0.2.8"}}, "no name": {here, {"curie", "", "192.0.2.8:1"}},
+	} {
+		if err := c.use(directory{1, rooms}); err == nil || c.Relay != before.Relay || len(c.Rooms) != 1 {
+			t.Errorf("%s: %v, %+v", name, err, c)
+		}
+	}
+}
+
+func TestShownAddress(t *testing.T) {
+	for _, tt := range []struct {
+		all  []string
+		want string
+	}{
+		{nil, ""},
+		{[]string{"fe80::1/64", "nonsense", "127.0.0.1/8"}, ""},
+		{[]string{"fe80::1/64", "2001:db8::7/64", "10.1.1.7/24", "10.1.1.8/24"}, "10.1.1.7/24"},
+		{[]string{"2001:db8::7/64", "2001:db8::8/64"}, "2001:db8::7/64"},
+	} {
+		if got := shown(tt.all); got != tt.want {
+			t.Errorf("of %v %q is shown; want %q", tt.all, got, tt.want)
 		}
 	}
 }

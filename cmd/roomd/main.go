@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -38,6 +39,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("roomd", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	path := flags.String("config", "/etc/in-camera/room.json", "`file` that says which room this is")
+	setup := flags.Bool("setup", false, "where that file is missing, let people set the room up at its panel, which writes it")
+	image := flags.String("image", "", "`file` that says what a set-up begins with; default: what every image does")
 	show := flags.Bool("version", false, "print the version and end")
 	verbose := flags.Bool("verbose", false, "log what a developer wants to see")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -55,24 +58,41 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))
 	c, err := readConfig(*path)
+	var b *roomBox
+	if *setup && errors.Is(err, fs.ErrNotExist) {
+		if c, b, err = setUp(ctx, *path, *image, log); ctx.Err() != nil {
+			return nil
+		}
+	}
 	if err != nil {
 		return err
 	}
+	c.self = *setup
+	log.Info("starting", "version", version, "room", c.Name)
+	if err := serve(ctx, c, b, log); err != nil && ctx.Err() == nil {
+		failedStart(ctx, &c, err, log)
+		return err
+	}
+	return nil
+}
+
+// serve is the daemon of a room. The box is one that is open already, or nil.
+func serve(ctx context.Context, c config, b *roomBox, log *slog.Logger) error {
 	var id *identity
 	var place *standing
-	if c.TPM == "none" {
+	var err error
+	if c.TPM == none {
 		id, err = readIdentity(c.Identity)
-	} else if place, err = newStanding(ctx, c, log.With("part", "trust")); err == nil {
+	} else if place, err = newStanding(ctx, c, b, log.With("part", "trust")); err == nil {
 		defer place.close()
 		id, err = place.box.identity(place.id)
 	}
 	if err != nil {
 		return err
 	}
-	parts, err := wire(c, id, place, log)
+	parts, err := wire(ctx, c, id, place, log)
 	if err != nil {
 		return err
 	}
-	log.Info("starting", "version", version, "room", c.Name)
 	return supervise.Run(ctx, log, supervise.Limits{}, parts...)
 }

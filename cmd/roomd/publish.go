@@ -5,6 +5,8 @@ package main
 import (
 	"encoding/hex"
 	"errors"
+	"slices"
+	"sync"
 	"time"
 
 	"incamera/device/panel"
@@ -13,20 +15,30 @@ import (
 )
 
 // A publisher puts the engine's status into the panel's tree. One goroutine
-// calls it.
+// calls show.
 type publisher struct {
 	server *panel.Server
-	rooms  []directoryEntry
 	last   call.Status
+
+	mu    sync.Mutex
+	rooms []directoryEntry
 }
 
-// directory shows the rooms that can be called.
-func (p *publisher) directory() {
+// directory shows the rooms that can be called, in place of those from before.
+func (p *publisher) directory(rooms []directoryEntry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.server.Publish(func(tx *panel.Tx) {
 		for _, r := range p.rooms {
+			if !slices.ContainsFunc(rooms, func(e directoryEntry) bool { return e.ID == r.ID }) {
+				tx.Remove("Directory/Rooms/" + r.ID)
+			}
+		}
+		for _, r := range rooms {
 			tx.Set("Directory/Rooms/"+r.ID, map[string]any{"Name": r.Name})
 		}
 	})
+	p.rooms = rooms
 }
 
 // show puts s into the tree. What did not change costs no delta.
@@ -138,6 +150,8 @@ func (p *publisher) peer(s call.Status) map[string]any {
 
 // id is the directory's id of the room called name, "" if it has none.
 func (p *publisher) id(name string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, r := range p.rooms {
 		if r.Name == name {
 			return r.ID

@@ -14,20 +14,9 @@ import (
 	"time"
 
 	"incamera/cmd/internal/supervise"
-	"incamera/media/call"
 	"incamera/media/e2ee"
 	"incamera/secureboot/attest"
 	"incamera/secureboot/enrol/client"
-)
-
-const (
-	// revocationStep is how often a room asks what the site has withdrawn: a
-	// revoked room loses its seat in a running meeting within this time.
-	revocationStep = 15 * time.Second
-	// renewalStep is how often it looks whether its certificates are to be
-	// renewed, and afterRestart tries again what failed.
-	renewalStep = 10 * time.Minute
-	siteTimeout = 10 * time.Second
 )
 
 // A standing is a room's place in its site: what it proves, what it judges
@@ -40,12 +29,16 @@ type standing struct {
 	log    *slog.Logger
 }
 
-// newStanding opens the box, enrols it if that is to be done, and brings its
-// certificates up to date.
-func newStanding(ctx context.Context, c config, log *slog.Logger) (*standing, error) {
-	b, err := openBox(ctx, c, log)
-	if err != nil {
-		return nil, fmt.Errorf("trust: %w", err)
+// newStanding opens the box unless it is open, enrols it if that is to be done,
+// and brings its certificates up to date.
+func newStanding(ctx context.Context, c config, b *roomBox, log *slog.Logger) (*standing, error) {
+	if b == nil {
+		var err error
+		if b, err = openBox(ctx, c, log); err != nil {
+			return nil, fmt.Errorf("trust: %w", err)
+		}
+	} else if err := c.Trust.Identify(); err != nil {
+		return nil, errors.Join(fmt.Errorf("trust: %w", err), b.TPM.Close())
 	}
 	id, member, err := b.enrolled(ctx, c, log)
 	if err == nil && b.exchange != nil {
@@ -75,76 +68,15 @@ func (s *standing) attestation(mode string) e2ee.Attestation {
 }
 
 // parts are those of the daemon that belong to the room's place in the site.
-func (s *standing) parts(c config, engine *call.Engine) []supervise.Part {
+func (s *standing) parts(c config, f *follower) []supervise.Part {
 	serve := func(ctx context.Context, ln net.Listener) error {
 		return serveHTTPS(ctx, ln, tls.Certificate{Certificate: s.id.TLS, PrivateKey: s.box.LDevID},
 			attest.Handler(s.member.Room.Attest, s.box.Leaf, s.log.With("part", "attestation")))
 	}
 	return []supervise.Part{
 		listening("attestation", c.Trust.Address, serve),
-		{Name: "site", Run: running(func(ctx context.Context) error { return s.follow(ctx, engine) })},
+		{Name: "site", Run: running(f.run)},
 	}
-}
-
-// follow keeps up with the site until ctx ends: what it withdraws, and the
-// room's own certificates. A verifier that is out of reach stops nothing.
-func (s *standing) follow(ctx context.Context, engine *call.Engine) error {
-	pin, err := client.New(s.member.Verifier, client.WithKey(s.member.Key))
-	if err != nil {
-		return err
-	}
-	defer pin.Close()
-	var noteKey string
-	renewal := time.Now().Add(renewalStep)
-	for {
-		if err := s.revocations(ctx, pin, &noteKey, engine); err != nil && ctx.Err() == nil {
-			s.log.Debug("the site's revocations are not known", "err", err)
-		}
-		if now := time.Now(); now.After(renewal) {
-			renewal = now.Add(renewalStep)
-			if due, err := client.Due(s.id, now); err == nil && due {
-				s.renew(ctx)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(revocationStep):
-		}
-	}
-}
-
-func (s *standing) revocations(ctx context.Context, c *client.Client, noteKey *string, engine *call.Engine) error {
-	ctx, cancel := context.WithTimeout(ctx, siteTimeout)
-	defer cancel()
-	if *noteKey == "" {
-		info, err := c.Site(ctx)
-		if err != nil {
-			return err
-		}
-		*noteKey = info.NoteKey
-	}
-	list, err := c.Revocations(ctx, *noteKey)
-	if err != nil {
-		return err
-	}
-	if old := s.judge.revoked.Swap(&list); old == nil ||
-		len(old.AKs) != len(list.AKs) || len(old.Certificates) != len(list.Certificates) || len(old.Versions) != len(list.Versions) {
-		return engine.Reappraise(ctx)
-	}
-	return nil
-}
-
-// renew fetches new certificates. The room uses them from its next start on:
-// connections and meetings that are under way rest on the present ones.
-func (s *standing) renew(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, siteTimeout)
-	defer cancel()
-	if _, err := s.member.Renew(ctx, s.id); err != nil {
-		s.log.Warn("certificates were not renewed", "err", err)
-		return
-	}
-	s.log.Info("certificates renewed")
 }
 
 // serveHTTPS serves until ctx ends.

@@ -20,16 +20,27 @@ type roomState struct {
 	studio    *studio.Studio
 	mixer     *audio.Mixer
 
+	opened  func()     // told that the camera could be opened
+	calling func(bool) // told whether a call runs; it does not block
+
 	mu     sync.Mutex
 	silent bool // as last published
 	told   bool
 }
 
-func newRoomState() *roomState { return &roomState{} }
+func newRoomState() *roomState { return &roomState{opened: func() {}, calling: func(bool) {}} }
+
+// filmed takes why there is no camera, or nil when there is one.
+func (r *roomState) filmed(err error) {
+	r.condition("camera", err, "Check the camera's cable.")
+	if err == nil {
+		r.opened()
+	}
+}
 
 // begin publishes where everything stands at the start.
-func (r *roomState) begin() {
-	r.publisher.directory()
+func (r *roomState) begin(rooms []directoryEntry) {
+	r.publisher.directory(rooms)
 	r.server.Publish(func(tx *panel.Tx) {
 		tx.Set("Audio/Volume", r.mixer.Volume())
 		tx.Set("Audio/Silent", true)

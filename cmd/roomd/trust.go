@@ -56,8 +56,9 @@ func (c *config) checkTrust() error {
 		return errors.New("trust: policies, root and store must be named")
 	case !strings.HasPrefix(c.TPM, "sim:") && (t.Firmware == "" || t.Phases == ""):
 		return errors.New("trust: firmware_log and phase_log must be named")
-	case t.Serial == "" || t.Board == "" || t.Software == "" || t.Version == "":
-		return errors.New("trust: serial, board, software and version must be named")
+	}
+	if err := t.Check(); err != nil {
+		return fmt.Errorf("trust: %w", err)
 	}
 	if _, ok := modes[t.Mode]; !ok {
 		return fmt.Errorf("trust: mode %q: attested-only, or flagged", t.Mode)
@@ -102,11 +103,17 @@ func (b *roomBox) enrolled(ctx context.Context, c config, log *slog.Logger) (*cl
 	} else if err != nil {
 		return nil, nil, err
 	}
+	m, err := b.memberOf(c, id)
+	return id, m, err
+}
+
+// memberOf is the box as a member of the site that gave it an identity.
+func (b *roomBox) memberOf(c config, id *client.Identity) (*client.Member, error) {
 	pin, err := hex.DecodeString(id.VerifierKey)
 	if err != nil || len(pin) != sha256.Size {
-		return nil, nil, errors.New("identity: damaged verifier key")
+		return nil, errors.New("identity: damaged verifier key")
 	}
-	return id, b.member(c, [32]byte(pin), id.Verifier), nil
+	return b.member(c, [32]byte(pin), id.Verifier), nil
 }
 
 // admissionStep is how often a room asks whether staff have admitted it.

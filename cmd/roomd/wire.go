@@ -28,9 +28,16 @@ const collectAt = 50
 
 // wire joins the islands: it makes the parts of the daemon, in the order in
 // which they start, and opens nothing.
-func wire(c config, id *identity, place *standing, log *slog.Logger) ([]supervise.Part, error) {
+func wire(ctx context.Context, c config, id *identity, place *standing, log *slog.Logger) ([]supervise.Part, error) {
 	codec.BoundMemory()
 	debug.SetGCPercent(collectAt)
+	var rooms *directory // nil: the configuration names the rooms
+	if c.Rooms == nil {
+		rooms = &directory{}
+		if err := c.useKept(rooms); err != nil {
+			return nil, err
+		}
+	}
 	room := newRoomState()
 	hw, err := newHardware(c, log, room)
 	if err != nil {
@@ -50,7 +57,7 @@ func wire(c config, id *identity, place *standing, log *slog.Logger) ([]supervis
 	}
 	room.studio = studio.New(studio.Config{
 		Name: c.Name, Camera: hw.camera, Mixer: end.mixer, Chime: end.chime, Loop: end.loop, Stage: stage,
-		Log: log.With("part", "studio"), OnCamera: func(err error) { room.condition("camera", err, "Check the camera's cable.") },
+		Log: log.With("part", "studio"), OnCamera: room.filmed,
 	})
 	end.heard = room.studio.Heard
 	room.mixer = end.mixer
@@ -59,11 +66,24 @@ func wire(c config, id *identity, place *standing, log *slog.Logger) ([]supervis
 	if err != nil {
 		return nil, err
 	}
-	room.server = panel.New(panel.Room{ID: c.ID, Name: c.Name, Version: version}, depsOf(controls{engine, room}), log.With("part", "panel"))
-	room.publisher = &publisher{server: room.server, rooms: c.Rooms}
-	room.begin()
+	deps := depsOf(controls{engine, room})
+	way := &doors{}
+	if place != nil {
+		if way, err = newDoors(ctx, &c, c.ID, place.box.TPM, log.With("part", "pairing")); err != nil {
+			return nil, err
+		}
+		deps.Pairing = way.keeper
+	}
+	house := newHousehold(&c, hw, place, room, log)
+	house.equip(&deps)
+	room.server = panel.New(panel.Room{ID: c.ID, Name: c.Name, Version: version}, deps, log.With("part", "panel"))
+	room.publisher = &publisher{server: room.server}
+	room.begin(c.Rooms)
+	if place != nil {
+		place.show(room.server, c.self)
+	}
 
-	parts := []supervise.Part{listening("relay", c.Relay, server.Serve)}
+	parts := []supervise.Part{listening("relay", c.relayListen(), server.Serve)}
 	if hw.sound != nil {
 		parts = append(parts, supervise.Part{Name: "sound", Run: end.run})
 	}
@@ -78,11 +98,14 @@ func wire(c config, id *identity, place *standing, log *slog.Logger) ([]supervis
 			defer room.studio.Wait()
 			return engine.Run(ctx)
 		})},
-		listening("panel", c.Panel, room.server.Serve))
+		listening("panel", c.Panel, house.watched(room.server.Serve)))
+	parts = append(parts, way.parts(room.server)...)
 	if place != nil {
-		parts = append(parts, place.parts(c, engine)...)
+		f := &follower{standing: place, engine: engine, rooms: rooms, reached: house.reached}
+		f.learned = func(ctx context.Context, d directory) { room.learn(ctx, &c, engine, d, log) }
+		parts = append(parts, place.parts(c, f)...)
 	}
-	return parts, nil
+	return append(parts, house.parts()...), nil
 }
 
 func newEngine(c config, id *identity, place *standing, room *roomState, log *slog.Logger) (*call.Engine, *relay.Server, error) {
@@ -95,30 +118,23 @@ func newEngine(c config, id *identity, place *standing, room *roomState, log *sl
 		return nil, nil, err
 	}
 	credentials := relay.Credentials{Certificate: id.tls, SiteCA: id.site}
-	memory, err := newMemory(c.State)
-	if err != nil {
-		return nil, nil, err
-	}
-	var directory []call.Room
-	for _, r := range c.Rooms {
-		directory = append(directory, call.Room{ID: r.ID, Name: r.Name, Address: r.Address})
-	}
 	var attestation e2ee.Attestation
 	if place != nil {
 		attestation = place.attestation(c.Trust.Mode)
 	}
 	engine, err := call.New(call.Config{
-		Name: c.Name, Address: c.Relay, Rooms: directory,
+		Name: c.Name, Address: c.Relay, Rooms: callRooms(c.Rooms),
 		Group: e2ee.Config{
 			Signer: signer, Chain: id.chain, Sites: id.site, Attestation: attestation, Log: log.With("part", "group"),
 		},
 		Relay:  credentials,
 		Hop:    hop,
 		Media:  room.studio,
-		Memory: memory,
+		Memory: newMemory(c.State),
 		Log:    log.With("part", "call"),
 		OnStatus: func(s call.Status) {
 			room.publisher.show(s)
+			room.calling(s.State != call.Idle)
 		},
 	})
 	if err != nil {

@@ -27,7 +27,7 @@ import (
 // release, or, if altered, starts the other build once it is enrolled. The
 // security staff issue it a code.
 func (t *Trust) Give(ctx context.Context, r *Room, mode string, altered bool, address string) error {
-	ticket, err := t.staff.Code(ctx, enrol.CodeRequest{Serial: "DEMO-" + r.ID, Room: r.ID, Name: r.Name})
+	ticket, err := t.staff.Code(ctx, enrol.CodeRequest{Serial: "DEMO-" + r.ID, Room: r.ID, Name: r.Name, Address: r.Relay})
 	if err != nil {
 		return err
 	}
@@ -44,6 +44,29 @@ func (t *Trust) Give(ctx context.Context, r *Room, mode string, altered bool, ad
 	r.Attestation = "https://" + address
 	return nil
 }
+
+// Invite is what security staff send to whoever sets a room up: one line. The
+// room's relay will be reached at address.
+func (t *Trust) Invite(ctx context.Context, serial, room, name, address string) (string, error) {
+	ticket, err := t.staff.Code(ctx, enrol.CodeRequest{Serial: serial, Room: room, Name: name, Address: address})
+	if err != nil {
+		return "", err
+	}
+	code, err := enrol.ParseCode(ticket.Code)
+	if err != nil {
+		return "", err
+	}
+	i, err := enrol.NewInvitation(t.Verifier, t.pin, code)
+	return i.String(), err
+}
+
+// List has security staff list a chip by the hash that the box shows.
+func (t *Trust) List(ctx context.Context, ek string) error {
+	return t.staff.ApproveEK(ctx, enrol.EKRequest{EK: ek, Note: "read off the box"})
+}
+
+// Let has security staff admit a room.
+func (t *Trust) Let(ctx context.Context, room string) error { return t.staff.Admit(ctx, room) }
 
 // patience bounds the enrolment of a room.
 const patience = 60 * time.Second

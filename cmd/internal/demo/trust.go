@@ -64,6 +64,9 @@ func NewTrust(ctx context.Context, tools, dir string, port int) (*Trust, error) 
 	return t, nil
 }
 
+// Dir is the folder of the vendor's files: keys, released, policies.cbor.
+func (t *Trust) Dir() string { return t.dir }
+
 // run calls one of the programs.
 func (t *Trust) run(ctx context.Context, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(t.tools, name), args...) //nolint:gosec // the caller names its own programs

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build simtpm && cgo && !release
+
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"incamera/cmd/internal/demo"
+	"incamera/secureboot/enrol"
+)
+
+// TestSetUp makes a room of a box through its panel alone: from no configuration
+// to a verified meeting with another room of the site. Between any two steps the
+// power is cut, and nothing that was entered is lost.
+func TestSetUp(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	trust, rooms, programs := attestedSite(ctx, t, demo.Options{Mode: "attested-only"})
+	curie := rooms[1]
+	if err := curie.Start(context.WithoutCancel(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := curie.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	other, err := curie.Connect(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(other.Close)
+	b := unpack(ctx, t, trust.Dir(), programs)
+	again := func() *demo.Controller {
+		t.Helper()
+		b.cut()
+		return b.start(ctx)
+	}
+
+	// A person names the box and sets its network.
+	p := b.start(ctx)
+	show(ctx, t, p, map[string]string{
+		"Setup/State": "Needed", "Enrolment/State": "None", "System/Serial": serial, "System/Name": nameless,
+		"Network/Method": "Dhcp",
+	})
+	chip := p.Text("Enrolment/Chip")
+	if len(chip) != 64 {
+		t.Errorf("the chip is shown as %q", chip)
+	}
+	if err := p.Do(ctx, "Call/Start", map[string]any{"Room": "curie"}); !because(err, "not_supported_by_hardware") {
+		t.Errorf("a box that is no room calls: %v", err)
+	}
+	try(ctx, t, p, "System/SetLanguage", map[string]any{"Language": "fr"})
+	try(ctx, t, p, "System/SetName", map[string]any{"Name": "Salle 3"})
+	try(ctx, t, p, "Network/Set", map[string]any{"Method": "Static", "Address": "10.0.0.5/24", "Gateway": "10.0.0.1", "Dns": []string{"10.0.0.2"}})
+	if err := p.Do(ctx, "Network/Set", map[string]any{"Method": "Static", "Address": "10.9.9.9/24"}); !because(err, "invalid_params") {
+		t.Errorf("a network that boxd does not take: %v", err)
+	}
+	p = again()
+	show(ctx, t, p, map[string]string{
+		"System/Language": "fr", "System/Name": "Salle 3", "Setup/State": "Needed",
+		"Network/Method": "Static", "Network/Address": "10.0.0.5/24", "Network/Gateway": "10.0.0.1",
+	})
+
+	// Invitations that are none, and one to a site that does not answer.
+	if err := p.Do(ctx, "Enrolment/Start", map[string]any{"Invitation": "ic1.nonsense"}); !because(err, "invalid_params") {
+		t.Errorf("nonsense as an invitation: %v", err)
+	}
+	show(ctx, t, p, map[string]string{"Setup/State": "Needed", "Enrolment/LastError": "Malformed"})
+	line, err := trust.Invite(ctx, serial, "lyon-3", "Lyon 3", b.relay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	invitation, err := enrol.ParseInvitation(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nowhere, err := enrol.NewInvitation("https://"+free(ctx, t), invitation.Key, invitation.Code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	try(ctx, t, p, "Enrolment/Start", map[string]any{"Invitation": nowhere.String()})
+	show(ctx, t, p, map[string]string{"Setup/State": "Enrolling", "Enrolment/LastError": "Unreachable"})
+	p = again()
+	show(ctx, t, p, map[string]string{"Setup/State": "Enrolling", "Enrolment/LastError": "Unreachable"})
+	stranger := invitation
+	stranger.Key[0] ^= 1
+	try(ctx, t, p, "Enrolment/Start", map[string]any{"Invitation": stranger.String()})
+	show(ctx, t, p, map[string]string{"Setup/State": "Needed", "Enrolment/LastError": "OtherVerifier"})
+	p = again()
+	show(ctx, t, p, map[string]string{"Setup/State": "Needed", "Enrolment/LastError": ""})
+
+	// The right one. Staff list the chip by what the panel shows, and admit.
+	try(ctx, t, p, "Enrolment/Start", map[string]any{"Invitation": line})
+	show(ctx, t, p, map[string]string{"Setup/State": "Waiting", "Enrolment/LastError": "ChipUnknown", "Enrolment/Chip": chip})
+	p = again()
+	show(ctx, t, p, map[string]string{"Setup/State": "Waiting", "Enrolment/LastError": "ChipUnknown", "Enrolment/Chip": chip})
+	if err := trust.List(ctx, chip); err != nil {
+		t.Fatal(err)
+	}
+	show(ctx, t, p, map[string]string{"Setup/State": "Waiting", "Enrolment/State": "Waiting", "Enrolment/LastError": ""})
+	p = again()
+	show(ctx, t, p, map[string]string{"Setup/State": "Waiting", "Enrolment/LastError": ""})
+	if err := trust.Let(ctx, "lyon-3"); err != nil {
+		t.Fatal(err)
+	}
+	for range 6 { // cuts amid what follows, wherever they fall
+		time.Sleep(150 * time.Millisecond)
+		again()
+	}
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		if _, err := os.Stat(b.room()); err == nil {
+			break
+		} else if time.Since(began) > patience {
+			t.Fatal("the room is not written")
+		}
+	}
+
+	// The box is a room: of the name that the site gave.
+	p = b.ready(ctx)
+	show(ctx, t, p, map[string]string{
+		"Setup/State": "Done", "Enrolment/State": "Enrolled", "Enrolment/Site": "Maison Demo", "Enrolment/Chip": chip,
+		"System/Name": "Lyon 3", "System/Id": "lyon-3", "System/Language": "fr", "System/Serial": serial,
+		"Network/Address": "10.0.0.5/24", "Directory/Rooms/curie/Name": "Curie", "Updates/Running": "1.0.0", "Updates/State": "Idle",
+	})
+	if info, err := os.Stat(b.room()); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("room.json: %v, %v", info, err)
+	}
+	b.nothingLeft(invitation)
+	if err := p.Do(ctx, "System/SetName", map[string]any{"Name": "Mine"}); !because(err, "read_only") {
+		t.Errorf("a person renames a room of the site: %v", err)
+	}
+	if got := b.machine.judged(t); !got[0].Healthy {
+		t.Errorf("roomd says of its health: %+v", got)
+	}
+	meet(ctx, t, p, other)
+	try(ctx, t, p, "System/FactoryReset", map[string]any{"Serial": serial})
+	b.machine.mu.Lock()
+	if len(b.machine.resets) != 1 || b.machine.resets[0] != serial {
+		t.Errorf("factory resets: %v", b.machine.resets)
+	}
+	b.machine.mu.Unlock()
+	if !b.logged(`"msg":"set-up"`, `"state":"Needed"`) || !b.logged(`"msg":"healthy"`) {
+		t.Error("the log lacks the lines that tests of images wait for")
+	}
+}
+
+// meet has the first room call the second, and both show both as verified.
+func meet(ctx context.Context, t *testing.T, a, b *demo.Controller) {
+	t.Helper()
+	if err := demo.Ring(ctx, a, b, "curie"); err != nil {
+		t.Fatal(err)
+	}
+	try(ctx, t, b, "Call/Answer", map[string]any{"CallId": b.Text("Call/CallId")})
+	if err := demo.Connected(ctx, a, b); err != nil {
+		t.Fatal(err)
+	}
+	if err := demo.Verified(ctx, a, b); err != nil {
+		t.Fatal(err)
+	}
+	try(ctx, t, a, "Call/Leave", map[string]any{"CallId": a.Text("Call/CallId")})
+}
+
+// ready connects once the box serves a room's panel.
+func (b *newBox) ready(ctx context.Context) *demo.Controller {
+	b.t.Helper()
+	for {
+		c := b.connect(ctx)
+		if c.Text("Setup/State") == done {
+			return c
+		}
+		c.Close()
+		select {
+		case <-ctx.Done():
+			b.t.Fatal("the box does not go on as a room")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// nothingLeft checks that no file or log holds the code of an invitation.
+func (b *newBox) nothingLeft(i enrol.Invitation) {
+	b.t.Helper()
+	secrets := []string{i.String(), i.Code.Text(), strings.ReplaceAll(i.Code.Text(), "-", "")}
+	err := filepath.WalkDir(b.dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, s := range secrets {
+			if strings.Contains(string(text), s) {
+				b.t.Errorf("%s still holds the code", path)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.t.Error(err)
+	}
+}
+
+func try(ctx context.Context, t *testing.T, c *demo.Controller, command string, params map[string]any) {
+	t.Helper()
+	if err := c.Do(ctx, command, params); err != nil {
+		t.Fatalf("%s: %v", command, err)
+	}
+}
+
+func because(err error, reason string) bool {
+	e, ok := errors.AsType[*demo.RPCError](err)
+	return ok && e.Data.Reason == reason
+}
+
