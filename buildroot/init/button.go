@@ -21,13 +21,18 @@ const (
 	keyBytes   = 0x300 / 8 // KEY_CNT bits
 
 	getKeys = 2<<30 | keyBytes<<16 | 0x45<<8 | 0x18 // EVIOCGKEY(keyBytes): which keys are down
+	getID   = 2<<30 | 8<<16 | 0x45<<8 | 0x02        // EVIOCGID: bus, vendor, product, version
+
+	busUSB       = 0x03
+	busBluetooth = 0x05
 
 	heldFor  = 5 * time.Second // longer than anybody leans on a button by mistake
 	heldStep = 100 * time.Millisecond
 )
 
-// pressed reports whether a key is down on any input device in dir. What cannot
-// be asked has no key down.
+// pressed reports whether a key is down on any input device in dir that is built
+// in: what is plugged in may call itself a keyboard, and destroys nothing. What
+// cannot be asked has no key down.
 func pressed(dir string, key int) bool {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -37,28 +42,33 @@ func pressed(dir string, key int) bool {
 		if !strings.HasPrefix(e.Name(), "event") {
 			continue
 		}
-		down, err := keysOf(filepath.Join(dir, e.Name()))
-		if err == nil && isDown(down, key) {
+		bus, down, err := keysOf(filepath.Join(dir, e.Name()))
+		if err == nil && builtIn(bus) && isDown(down, key) {
 			return true
 		}
 	}
 	return false
 }
 
-// keysOf returns a bit for each key, set while it is down.
-func keysOf(path string) ([keyBytes]byte, error) {
-	var down [keyBytes]byte
+func builtIn(bus uint16) bool { return bus != busUSB && bus != busBluetooth }
+
+// keysOf asks an input device for its bus, and for a bit for each key, set while
+// it is down.
+func keysOf(path string) (bus uint16, down [keyBytes]byte, err error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return down, err
+		return 0, down, err
 	}
 	defer f.Close()
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), getKeys, uintptr(unsafe.Pointer(&down[0]))) //nolint:gosec // the kernel writes keyBytes bytes, as the number says
-	runtime.KeepAlive(&down)
-	if errno != 0 {
-		return down, errno
+	var id [4]uint16
+	for request, to := range map[uintptr]unsafe.Pointer{getID: unsafe.Pointer(&id), getKeys: unsafe.Pointer(&down)} { //nolint:gosec // the kernel writes as many bytes as the request says
+		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), request, uintptr(to)); errno != 0 {
+			return 0, down, errno
+		}
 	}
-	return down, nil
+	runtime.KeepAlive(&id)
+	runtime.KeepAlive(&down)
+	return id[0], down, nil
 }
 
 func isDown(down [keyBytes]byte, key int) bool {

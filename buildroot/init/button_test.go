@@ -54,6 +54,18 @@ func TestIsDown(t *testing.T) {
 	}
 }
 
+// linux/input.h; a stick that calls itself a keyboard does not count.
+func TestBuiltIn(t *testing.T) {
+	if getID != uint32(0x80084502) {
+		t.Errorf("EVIOCGID = %#x", uint32(getID))
+	}
+	for bus, want := range map[uint16]bool{0x03: false, 0x05: false, 0x06: true, 0x11: true, 0x18: true, 0x19: true} {
+		if got := builtIn(bus); got != want {
+			t.Errorf("builtIn(%#x) = %v", bus, got)
+		}
+	}
+}
+
 // What is no input device has no key down, whatever is in it.
 func TestPressedNothing(t *testing.T) {
 	dir := t.TempDir()

@@ -60,9 +60,10 @@ func leaveBoots(dir, root string) error {
 	return leave(dir, "boots", strconv.AppendUint(nil, n, 10))
 }
 
-// leaveFiles copies what lies on the ESP, which stays unmounted.
-func leaveFiles(dir string, r release) error {
-	policies, err := readUpTo(filepath.Join(ukiDir, r.policiesName()), maxPolicies)
+// leaveFiles copies what lies on the ESP, which stays unmounted: the policies in
+// one folder, the store in another.
+func leaveFiles(dir, uki, from string, r release) error {
+	policies, err := readUpTo(filepath.Join(uki, r.policiesName()), maxPolicies)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -75,7 +76,7 @@ func leaveFiles(dir string, r release) error {
 	if err := os.MkdirAll(store, 0o755); err != nil { //nolint:gosec // the blobs are public
 		return err
 	}
-	entries, err := os.ReadDir(storeDir)
+	entries, err := os.ReadDir(from)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -83,7 +84,7 @@ func leaveFiles(dir string, r release) error {
 		if !e.Type().IsRegular() {
 			continue // nothing of ours
 		}
-		b, err := readUpTo(filepath.Join(storeDir, e.Name()), maxBlob)
+		b, err := readUpTo(filepath.Join(from, e.Name()), maxBlob)
 		if err != nil {
 			return err
 		}

@@ -42,7 +42,7 @@ func openData(ctx context.Context, c *chip, d *disk, r release, dog *watchdog) e
 		}
 	}
 	clear(key)
-	if err := leaveFiles(runDir, r); err != nil {
+	if err := leaveFiles(runDir, ukiDir, storeDir, r); err != nil {
 		return err
 	}
 	if err := unix.Mount(vault.path(), newRoot+"/var", "ext4", unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
@@ -99,17 +99,14 @@ func unlock(ctx context.Context, c *chip, vault *luks, r release, talk prompt) (
 		return nil, err
 	}
 	room, err := openRoom(c, r)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && !isNew:
-		return nil, errData
-	case errors.Is(err, fs.ErrNotExist), err == nil && !room.Complete:
+	mustSetUp, err := isToBeSetUp(err, room.Complete, isNew)
+	if err != nil {
+		return nil, err
+	}
+	if mustSetUp {
 		if room, err = setUp(ctx, c, vault, r, policies, talk); err != nil {
 			return nil, err
 		}
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w", seal.ErrForeign, err)
-	case isNew:
-		return nil, errEmpty
 	}
 	if err := provision.LockPlatform(ctx, c, room.SRK); err != nil {
 		return nil, err
@@ -121,6 +118,26 @@ func unlock(ctx context.Context, c *chip, vault *luks, r release, talk prompt) (
 	defer func() { _ = store.Close() }() // what it wrote is synced
 	key, _, err := store.Unseal(ctx, c, room.SRK, provision.State, policies)
 	return key, err
+}
+
+// isToBeSetUp decides whether the room is set up now, by what [provision.Open] says
+// of it, whether it was set up to the end, and whether the data partition is one
+// that nobody ever wrote to. What was written to is formatted only where a record
+// says that setting up has begun, and not ended.
+func isToBeSetUp(opened error, complete, isNew bool) (bool, error) {
+	switch {
+	case errors.Is(opened, fs.ErrNotExist) && !isNew:
+		return false, errData
+	case errors.Is(opened, fs.ErrNotExist):
+		return true, nil
+	case opened != nil:
+		return false, fmt.Errorf("%w: %w", seal.ErrForeign, opened)
+	case !complete:
+		return true, nil
+	case isNew:
+		return false, errEmpty
+	}
+	return false, nil
 }
 
 // openRoom finds what an earlier boot set up.

@@ -35,8 +35,9 @@ var firmwares = map[string]func(*testing.T, *tpmtest.Chip){
 	"platform disabled": disablePlatform,
 }
 
-// disablePlatform is TPM2_HierarchyControl (TPM 2.0 Part 3, 24.2), as EDK2 calls it
-// before it starts a boot loader.
+// disablePlatform is TPM2_HierarchyControl (TPM 2.0 Part 3, 24.2), as some firmware
+// calls it before it starts a boot loader; EDK2 as Debian has it locks the platform
+// with a random authorisation.
 func disablePlatform(t *testing.T, chip *tpmtest.Chip) {
 	t.Helper()
 	be := binary.BigEndian
