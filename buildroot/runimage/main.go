@@ -46,7 +46,7 @@ type options struct {
 	reset                      bool
 }
 
-func run(ctx context.Context, args []string, in io.Reader, out, stderr io.Writer) error {
+func run(ctx context.Context, args []string, in io.Reader, out, stderr io.Writer) (err error) {
 	// The network starts this program as the way to the verifier.
 	if relayed, err := harness.Relay(ctx, args); relayed || err != nil {
 		return err
@@ -71,7 +71,12 @@ func run(ctx context.Context, args []string, in io.Reader, out, stderr io.Writer
 		}
 		services[int(n)] = o.verifier
 	}
-	w, err := harness.NewNetwork(ctx, m.Dir, 1, services)
+	cables, err := os.MkdirTemp("", "runimage-*") // nothing of a network is kept
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(cables)) }()
+	w, err := harness.NewNetwork(ctx, cables, 1, services)
 	if err != nil {
 		return err
 	}
