@@ -90,7 +90,7 @@ const (
 
 func calm(tx *Tx) {
 	tx.Set("Call", map[string]string{"State": "Idle"})
-	for _, path := range []string{"Roster/Members", "Lobby/Waiting", "Diagnostics/Conditions", "Directory/Rooms", "Setup", "Enrolment", "Network", "Updates"} {
+	for _, path := range []string{"Roster/Members", "Lobby/Waiting", "Diagnostics/Conditions", "Directory/Rooms", "Setup", "Enrolment", "Network", "Updates", "Pairing"} {
 		tx.Remove(path)
 	}
 	tx.Set("System/Name", "Vauban")

@@ -66,9 +66,11 @@ var setupScenes = []scene{
 	{"setup-language", factory, nil, fmt.Sprintf(onScreen, "setup-language")},
 	{"setup-name", factory, []string{langAndOn}, fmt.Sprintf(onScreen, "setup-name")},
 	{"setup-network", factory, []string{langAndOn, nameAndOn}, fmt.Sprintf(onScreen, "setup-network")},
-	{"setup-network-hand", settingUp("Needed", func(tx *Tx) { tx.Set("Network/Current", "") }),
+	{
+		"setup-network-hand", settingUp("Needed", func(tx *Tx) { tx.Set("Network/Current", "") }),
 		[]string{langAndOn, nameAndOn, `[data-method="Static"]`, "write address 10.0.0.5", "write gateway 10.0.0.1", "write dns 10.0.0.1, 10.0.0.2", netAndOn},
-		`document.querySelector('[data-input="address"][aria-invalid]')`},
+		`document.querySelector('[data-input="address"][aria-invalid]')`,
+	},
 	{"setup-invitation", factory, []string{langAndOn, nameAndOn, netAndOn}, fmt.Sprintf(onScreen, "setup-invitation")},
 	{"setup-invitation-broken", factory, []string{langAndOn, nameAndOn, netAndOn, "write invitation ic1.half", inviteOn}, `document.querySelector('[data-input="invitation"][aria-invalid]')`},
 	{"setup-check", factory, []string{langAndOn, "write name " + longName, nameAndOn, netAndOn, "write invitation " + inviteLine, inviteOn}, fmt.Sprintf(onScreen, "setup-check")},
@@ -110,7 +112,10 @@ var (
 )
 
 var updateScenes = []scene{
-	{"updates-quiet", updating("Idle", offered), nil, fmt.Sprintf(onScreen, "idle") + ` && document.querySelector('` + openSheet + `')`},
+	{"updates-quiet", func(tx *Tx) {
+		updating("Waiting", ready)(tx)
+		tx.Set("Pairing/Window/Open", false)
+	}, nil, fmt.Sprintf(onScreen, "idle") + ` && document.querySelector('` + openSheet + `') && document.querySelector('[data-action="panels-open"]')`},
 	{"updates-offers", updating("Idle", offered), []string{openSheet}, inSheet + ` && document.querySelectorAll('.offer').length === 3`},
 	{"updates-none", updating("Idle", nil), []string{openSheet}, inSheet + ` && document.querySelector('[data-field="no-offers"]')`},
 	{"updates-writing", updating("Writing", map[string]any{"Candidate": "1.3.0", "Progress": 62}), []string{openSheet}, fmt.Sprintf(stateThere, "Writing")},
@@ -128,12 +133,18 @@ var updateScenes = []scene{
 	{"updates-restarting", updating("Restarting", ready), []string{openSheet}, fmt.Sprintf(stateThere, "Restarting")},
 	{"updates-trying", updating("Trying", ready), []string{openSheet}, fmt.Sprintf(stateThere, "Trying")},
 	{"updates-committed", updating("Committed", nil), []string{openSheet}, fmt.Sprintf(stateThere, "Committed")},
-	{"updates-back", updating("RolledBack", map[string]any{"Failure": Failure{"1.3.0", "unhealthy", "no picture from the camera within 10 minutes"}}),
-		[]string{openSheet}, fmt.Sprintf(stateThere, "RolledBack") + ` && document.querySelector('[data-reason="unhealthy"]')`},
+	{
+		"updates-back", updating("RolledBack", map[string]any{"Failure": Failure{"1.3.0", "unhealthy", "no picture from the camera within 10 minutes"}}),
+		[]string{openSheet},
+		fmt.Sprintf(stateThere, "RolledBack") + ` && document.querySelector('[data-reason="unhealthy"]')`,
+	},
 	{"updates-older", updating("Idle", tooOld), []string{openSheet}, inSheet + ` && document.querySelector('[data-reason="older"]')`},
 	{"restart", updating("Idle", nil), []string{openSheet, `[data-action="restart-open"]`}, fmt.Sprintf(onSheet, "restart")},
-	{"reset", updating("Idle", nil), []string{openSheet, `[data-action="reset-open"]`, "write serial IC-7F3A", `[data-action="reset-confirm"]`},
-		fmt.Sprintf(onSheet, "reset") + ` && document.querySelector('[data-input="serial"][aria-invalid]')`},
+	{
+		"reset", updating("Idle", nil),
+		[]string{openSheet, `[data-action="reset-open"]`, "write serial IC-7F3A", `[data-action="reset-confirm"]`},
+		fmt.Sprintf(onSheet, "reset") + ` && document.querySelector('[data-input="serial"][aria-invalid]')`,
+	},
 }
 
 // did waits until the room did exactly what is wanted, and forgets it.

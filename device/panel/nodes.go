@@ -48,10 +48,12 @@ func (r Role) includes(need Role) bool {
 	switch need {
 	case RoleNone:
 		return true
+	case RoleGuest, RolePanel:
+		return r >= need
 	case RoleFacilities, RoleSecurity:
 		return r&need != 0
 	}
-	return r >= need
+	return false
 }
 
 // A Kind is what a node is for.

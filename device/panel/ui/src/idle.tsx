@@ -86,8 +86,10 @@ export function Idle(p: ScreenProps): VNode {
           <Icon name="lock" />
           <span>{t("idle.promise")}</span>
         </p>
-        <UpdatesButton m={m} />
-        <PanelsButton m={m} />
+        <div class="care">
+          <UpdatesButton m={m} />
+          <PanelsButton m={m} />
+        </div>
       </section>
       <section class="there" aria-labelledby="rooms-title">
         <Heading>

@@ -35,9 +35,7 @@ export function UpdatesButton(p: ScreenProps): VNode | null {
   else if (state === "Waiting" || state === "Trying" || state === "RolledBack") note = t(("up." + state) as Key, { name: nameOf(u) });
   else if (fresh) note = fresh.Version || "";
   return (
-    <div class="care">
-      <Touch m={p.m} action="updates-open" kind="small quiet-button" icon="sync" label={t("up.title")} note={note} onTouch={() => p.m.show({ what: "updates", part: "main" })} />
-    </div>
+    <Touch m={p.m} action="updates-open" kind="small quiet-button" icon="sync" label={t("up.title")} note={note} onTouch={() => p.m.show({ what: "updates", part: "main" })} />
   );
 }
 
