@@ -21,6 +21,7 @@ type page struct {
 
 type asset struct {
 	kind string
+	gzip bool // the text is compressed
 	text []byte
 	etag string
 }
@@ -31,6 +32,7 @@ var served = map[string]string{
 	".js":   "text/javascript; charset=utf-8",
 	".css":  "text/css; charset=utf-8",
 	".svg":  "image/svg+xml",
+	".wasm": "application/wasm",
 }
 
 func newPage(files fs.FS) *page {
@@ -41,7 +43,8 @@ func newPage(files fs.FS) *page {
 		return p // the page is missing, and is said to be
 	}
 	for _, e := range entries { // in order of names
-		kind := served[path.Ext(e.Name())]
+		name, packed := strings.CutSuffix(e.Name(), ".gz")
+		kind := served[path.Ext(name)]
 		if kind == "" || !e.Type().IsRegular() {
 			continue
 		}
@@ -51,7 +54,7 @@ func newPage(files fs.FS) *page {
 		}
 		sum := sha256.Sum256(text)
 		all.Write(sum[:])
-		p.files["/"+e.Name()] = asset{kind, text, `"` + hex.EncodeToString(sum[:12]) + `"`}
+		p.files["/"+name] = asset{kind, packed, text, `"` + hex.EncodeToString(sum[:12]) + `"`}
 	}
 	p.hash = "sha256:" + hex.EncodeToString(all.Sum(nil))
 	return p
@@ -65,7 +68,11 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name := r.URL.Path
-	if name == "/" || name == "/pair" {
+	pairs := name == "/pair" || (name == "/" && s.unpaired(r))
+	switch {
+	case pairs:
+		name = "/pair.html"
+	case name == "/":
 		name = "/index.html"
 	}
 	if _, there := s.page.files["/index.html"]; !there {
@@ -81,7 +88,10 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	}
 	h := w.Header()
 	h.Set("Content-Type", a.kind)
-	h.Set("Content-Security-Policy", pagePolicy(r))
+	h.Set("Content-Security-Policy", pagePolicy(r, pairs))
+	if a.gzip {
+		h.Set("Content-Encoding", "gzip") // every browser that has WebAssembly takes it
+	}
 	h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=(), display-capture=()")
 	h.Set("Cache-Control", "no-cache")
 	h.Set("ETag", a.etag)
@@ -91,13 +101,19 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 // pagePolicy is the content policy of the page. The host is written out because
 // older Safari does not count WebSockets as 'self'; it is one of the room's own
 // names by now.
-func pagePolicy(r *http.Request) string {
+//
+// The page of pairing alone may load the module that takes the PIN.
+func pagePolicy(r *http.Request, pairs bool) string {
+	scripts := "script-src 'self'"
+	if pairs {
+		scripts += " 'wasm-unsafe-eval'"
+	}
 	socket := "wss://"
 	if r.TLS == nil {
 		socket = "ws://" // on loopback only
 	}
 	return strings.Join([]string{
-		"default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'",
+		"default-src 'none'", scripts, "style-src 'self'", "img-src 'self'",
 		"connect-src 'self' " + socket + r.Host,
 		"base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
 		"require-trusted-types-for 'script'", "trusted-types 'none'",

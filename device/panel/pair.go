@@ -90,6 +90,15 @@ func (s *Server) cookied(r *http.Request) (pairing.Panel, <-chan struct{}, *Refu
 // that somebody stole opens nothing, even while its panel is connected.
 const tokenHeader = "In-Camera-Session"
 
+// unpaired reports whether a browser over TLS needs the page of pairing.
+func (s *Server) unpaired(r *http.Request) bool {
+	if r.TLS == nil {
+		return false
+	}
+	_, _, refusal := s.cookied(r)
+	return refusal != nil
+}
+
 // pairedClient is who sends a request over TLS: a panel whose cookie it has, and
 // that has proved itself in a session that is open and that the request names.
 func (s *Server) pairedClient(r *http.Request) (client, *Refusal) {

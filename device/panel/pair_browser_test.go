@@ -203,3 +203,49 @@ func stolen(t *testing.T, room *box, b *browsertest.Browser, host, id string) {
 		t.Errorf("for a thief the room did %q", got)
 	}
 }
+
+// TestPINBrowser pairs a browser by the digits that the room shows, after wrong
+// ones.
+func TestPINBrowser(t *testing.T) {
+	room := newBox(t)
+	b, folder := browsertest.Open(t, room.pinned()), browsertest.Pictures(t)
+	room.srv.Publish(calm)
+	host := room.servePaired(t)
+	w := <-room.shown
+	b.Run(chromedp.Navigate("https://" + host + "/?lang=en"))
+	b.Until(`document.querySelector('[data-input="pin"]')`)
+	for _, s := range sizes {
+		b.Size(s.width, s.height)
+		for _, f := range browsertest.Eval[[]string](b, faults) {
+			t.Errorf("%s: %s", s.name, f)
+		}
+		b.Shoot(folder, "pin-"+s.name+"-en")
+	}
+	wrong := "00000000"
+	if w.PIN() == wrong {
+		wrong = "00000001"
+	}
+	began := time.Now()
+	b.Write(`[data-input="pin"]`, wrong)
+	b.Touch(`[data-action="pair-pin"]`)
+	b.Until(`document.querySelector('[data-why="pair.pin.wrong"]')`)
+	t.Logf("a wrong PIN: %v, with loading the module", time.Since(began).Round(time.Millisecond))
+	b.Until(`document.querySelector('[data-field="hint"]')?.textContent.includes("4")`)
+	b.Shoot(folder, "pin-wrong-en")
+	began = time.Now()
+	b.Write(`[data-input="pin"]`, w.PIN())
+	b.Touch(`[data-action="pair-pin"]`)
+	b.Until(fmt.Sprintf(onScreen, "idle"))
+	t.Logf("paired by PIN: %v, to the idle screen", time.Since(began).Round(time.Millisecond))
+	if at := browsertest.Eval[string](b, `location.href`); at != "https://"+host+"/?lang=en" {
+		t.Errorf("the page is at %s", at)
+	}
+	if s, _ := room.keeper.State(); len(s.Panels) != 1 || s.Panels[0].Role != pairing.Facilities || room.guesses.n.Load() != 2 {
+		t.Errorf("state = %+v, %d guesses", s, room.guesses.n.Load())
+	}
+	for _, c := range b.Heard() {
+		if !strings.Contains(c, "401") { // the wrong PIN
+			t.Error(c)
+		}
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,14 +34,24 @@ func (b *box) pair(t testing.TB, log *slog.Logger) {
 		t.Fatal(err)
 	}
 	b.cert = cert
+	b.guesses = &guesses{}
 	b.keeper, err = pairing.Open(t.Context(), pairing.Options{
 		Path: filepath.Join(folder, "panels.json"), Room: func() string { return "ic-1" }, Pin: pairing.PinOf(cert), Port: 443,
-		Names: []string{"vauban.example"}, Display: b,
+		Names: []string{"vauban.example"}, Display: b, Guesses: b.guesses,
 	}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 }
+
+// guesses counts as a TPM does.
+type guesses struct{ n atomic.Uint64 }
+
+// Count implements [pairing.GuessCounter].
+func (g *guesses) Count(context.Context) (uint64, error) { return g.n.Load(), nil }
+
+// Add implements [pairing.GuessCounter].
+func (g *guesses) Add(context.Context) (uint64, error) { return g.n.Add(1), nil }
 
 // Show implements [pairing.Display].
 func (b *box) Show(w pairing.Window) { b.shown <- w }
@@ -273,7 +284,7 @@ func TestUnpaired(t *testing.T) {
 	}{
 		{"page", "GET", "/", "", nil, 200, "<title>"},
 		{"page of pairing", "GET", "/pair", "", nil, 200, "<title>"},
-		{"state", "GET", "/v1/pairing", "", nil, 200, `{"Api":"1.0","Room":{"Id":"ic-1","Name":"Vauban"},"Window":{"Open":true,"Role":"Facilities"},"Paired":false}`},
+		{"state", "GET", "/v1/pairing", "", nil, 200, `{"Api":"1.0","Room":{"Id":"ic-1","Name":"Vauban"},"Window":{"Open":true,"Role":"Facilities","Pin":{"Window":"`},
 		{"status", "GET", "/v1/status", "", nil, 403, "not_paired"},
 		{"name", "GET", "/v1/status/system/name", "", nil, 403, "not_paired"},
 		{"status with a name", "GET", "/v1/status?panel=table", "", as(nil, "In-Camera-Panel", "table"), 403, "not_paired"},

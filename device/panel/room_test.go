@@ -28,6 +28,8 @@ type box struct {
 	cert   tls.Certificate
 	shown  chan pairing.Window
 
+	guesses *guesses
+
 	mu    sync.Mutex
 	err   error           // what every command answers
 	gate  <-chan struct{} // commands wait for it, if not nil

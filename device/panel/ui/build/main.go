@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -34,19 +33,23 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	root, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", "incamera/device/panel/ui").Output()
+	folder, err := golang(ctx, "list", "-f", "{{.Dir}}", "incamera/device/panel/ui")
 	if err != nil {
-		return fmt.Errorf("find the sources: %w", err)
+		return err
 	}
-	folder := strings.TrimSpace(string(root))
 	src, dist := filepath.Join(folder, "src"), filepath.Join(folder, "dist")
 	entry := filepath.Join(*preact, "src", "preact.js")
 	if _, err := os.Stat(entry); err != nil {
 		return fmt.Errorf("preact is missing, install Debian's package node-preact (make deps): %w", err)
 	}
+	goroot, err := golang(ctx, "env", "GOROOT")
+	if err != nil {
+		return err
+	}
 	made := api.Build(api.BuildOptions{
 		EntryPointsAdvanced: []api.EntryPoint{
 			{InputPath: filepath.Join(src, "main.tsx"), OutputPath: "app"},
+			{InputPath: filepath.Join(src, "pairpin.ts"), OutputPath: "pin"},
 			{InputPath: filepath.Join(src, "style.css"), OutputPath: "style"},
 		},
 		Outdir:            dist,
@@ -60,7 +63,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 		Target:            api.ES2019,            // tablets of 2020 hang on walls
 		JSX:               api.JSXTransform,
 		JSXFactory:        "h",
-		Alias:             map[string]string{"preact": entry},
+		Alias:             map[string]string{"preact": entry, "wasm_exec": filepath.Join(goroot, "lib", "wasm", "wasm_exec.js")},
 		Define:            map[string]string{"process.env.NODE_ENV": `"production"`},
 		LogLevel:          api.LogLevelSilent,
 	})
@@ -73,6 +76,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	}
 	for name, from := range map[string]string{
 		"index.html":   filepath.Join(src, "index.html"),
+		"pair.html":    filepath.Join(src, "pair.html"),
 		"icon.svg":     filepath.Join(src, "icon.svg"),
 		"licences.txt": *licence,
 	} {
@@ -80,6 +84,14 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 			return err
 		}
 	}
+	if files["pin.wasm.gz"], err = module(ctx); err != nil {
+		return err
+	}
+	theirs, err := licences(ctx, goroot)
+	if err != nil {
+		return err
+	}
+	files["licences.txt"] = append(files["licences.txt"], theirs...)
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dist, name), text, 0o644); err != nil { //nolint:gosec // everyone may read the page
 			return err

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { Component, h, render, VNode } from "preact";
+import { Field } from "./fields";
 import { Icon } from "./icons";
-import { Failed, forget, linkOf, load, pair, PairingState, pairingState } from "./pairkey";
+import { Failed, forget, linkOf, load, pairByLink, pairByPIN, PairingState, pairingState } from "./pairkey";
 import { Heading, Name } from "./parts";
 import { Key, t, timeOf } from "./texts";
 
@@ -12,6 +13,7 @@ type Stage = { at: "working" } | { at: "waiting"; why: Key | null };
 interface PairState {
   stage: Stage;
   room: PairingState | null;
+  pin: string; // digits that are typed
 }
 
 interface PairProps {
@@ -21,6 +23,8 @@ interface PairProps {
 }
 
 const lookMs = 3000;
+const pinSize = 8; // digits
+const whole = (pin: string): boolean => pin.length === pinSize;
 
 /** nameOf is how this browser calls itself, until people name it. */
 function nameOf(): string {
@@ -35,13 +39,15 @@ class Pair extends Component<PairProps, PairState> {
 
   constructor(p: PairProps) {
     super(p);
-    this.state = { stage: { at: "waiting", why: p.removed ? "pair.removed" : null }, room: p.room };
+    this.state = { stage: { at: "waiting", why: p.removed ? "pair.removed" : null }, room: p.room, pin: "" };
   }
 
   componentDidMount(): void {
     void this.look();
     this.timer = window.setInterval(() => void this.look(), lookMs);
     addEventListener("hashchange", () => this.use(fragmentOf()));
+    // The page of a paired panel has no PIN: this browser was one and lost its key.
+    if (!window.inCameraLoad && this.props.fragment === "") location.replace("/pair" + location.search);
     this.use(this.props.fragment);
   }
 
@@ -62,10 +68,48 @@ class Pair extends Component<PairProps, PairState> {
       this.setState({ stage: { at: "waiting", why: "pair.broken" } });
       return;
     }
-    this.setState({ stage: { at: "working" } });
-    pair(link, nameOf()).then(
+    this.work(() => pairByLink(link, nameOf()));
+  }
+
+  private type(): void {
+    if (!whole(this.state.pin)) return;
+    const pin = this.state.pin;
+    this.work(() => pairByPIN(pin, nameOf()));
+  }
+
+  private work(pair: () => Promise<void>): void {
+    this.setState({ stage: { at: "working" }, pin: "" });
+    pair().then(
       () => location.replace("/" + location.search),
-      (e) => this.setState({ stage: { at: "waiting", why: ("pair." + (e instanceof Failed ? e.why : "failed")) as Key } }),
+      (e) => {
+        this.setState({ stage: { at: "waiting", why: ("pair." + (e instanceof Failed ? e.why : "failed")) as Key } });
+        void this.look();
+      },
+    );
+  }
+
+  /** digits is the place for the PIN, while there is one. */
+  private digits(room: PairingState): VNode | null {
+    const { Pin, PinLockedUntil } = room.Window;
+    if (!Pin) return PinLockedUntil ? <p class="hint">{t("pair.pin.locked", { time: timeOf(Date.parse(PinLockedUntil)) })}</p> : null;
+    return (
+      <div class="setup-card">
+        <Field
+          id="pin"
+          label={t("pair.pin.label")}
+          value={this.state.pin}
+          hint={t("pair.pin.tries", { name: String(Pin.TriesLeft) })}
+          max={11}
+          kind="numeric"
+          onInput={(pin) => this.setState({ pin: pin.replace(/[^0-9]/g, "").slice(0, pinSize) })}
+          onEnter={() => this.type()}
+        />
+        <div class="answers">
+          <button type="button" class="touch primary go" data-action="pair-pin" aria-disabled={whole(this.state.pin) ? null : "true"} onClick={() => this.type()}>
+            <span class="words"><span class="label">{t("pair.pin.go")}</span></span>
+          </button>
+        </div>
+      </div>
     );
   }
 
@@ -97,6 +141,7 @@ class Pair extends Component<PairProps, PairState> {
         )}
         {room && room.Window.Open && <p class="large">{t("pair.open")}</p>}
         <p class="hint" aria-live="polite">{hint}</p>
+        {room && this.digits(room)}
       </main>
     );
   }

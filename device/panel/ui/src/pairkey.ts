@@ -6,14 +6,35 @@
 /** PairingState is what a room tells everybody. */
 export interface PairingState {
   Room: { Id: string; Name: string };
-  Window: { Open: boolean; Role?: string; LockedUntil?: string };
+  Window: {
+    Open: boolean;
+    Role?: string;
+    LockedUntil?: string;
+    Pin?: { Window: string; Salt: string; TriesLeft: number };
+    PinLockedUntil?: string;
+  };
   Paired: boolean;
 }
 
 /** Failed is why pairing came to nothing: a text "pair." of the same name. */
 export class Failed extends Error {
-  constructor(readonly why: "expired" | "broken" | "wrong" | "impostor" | "storage" | "full" | "lost" | "failed" | "locked") {
+  constructor(readonly why: "expired" | "broken" | "wrong" | "impostor" | "storage" | "full" | "lost" | "failed" | "locked" | "pin.wrong") {
     super(why);
+  }
+}
+
+/** Prover is this side of SPAKE2+, which /pin.js loads. Finish returns null when the other side does not know the PIN. */
+type Prover = (pin: string, salt: Uint8Array, context: Uint8Array) => Side | null;
+
+interface Side {
+  share: Uint8Array;
+  finish: (share: Uint8Array, confirm: Uint8Array) => Uint8Array | null;
+}
+
+declare global {
+  interface Window {
+    inCameraLoad?: () => Promise<Prover>; // there on the page of pairing alone
+    inCameraPIN?: Prover;
   }
 }
 
@@ -108,32 +129,77 @@ export async function lookUnpaired(): Promise<void> {
   if (room && !room.Paired) location.reload();
 }
 
-/** pair makes a key and pairs it by the link. It is kept before the room is told that it is. */
-export async function pair(link: Link, name: string): Promise<void> {
-  const state = await pairingState();
+interface NewKey {
+  own: CryptoKey;
+  spki: Uint8Array;
+  hash: Uint8Array;
+}
+
+async function newKey(): Promise<NewKey> {
   const keys = await crypto.subtle.generateKey(ecdsa, false, ["sign", "verify"]);
-  const key = new Uint8Array(await crypto.subtle.exportKey("spki", keys.publicKey));
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", key));
+  const spki = new Uint8Array(await crypto.subtle.exportKey("spki", keys.publicKey));
+  return { own: keys.privateKey, spki, hash: new Uint8Array(await crypto.subtle.digest("SHA-256", spki)) };
+}
+
+/** contextOf is all that both sides must see alike. */
+function contextOf(state: PairingState, key: NewKey, nonce: Uint8Array): Uint8Array {
+  return join("in-camera pair v1 web", location.origin, key.hash, state.Room.Id, nonce, state.Window.Role || "");
+}
+
+/** pairByLink makes a key and pairs it by the secret of a link. */
+export async function pairByLink(link: Link, name: string): Promise<void> {
+  const state = await pairingState();
+  const key = await newKey();
   const nonce = bytesOf(link.nonce);
   if (!nonce) throw new Failed("broken");
-  const context = join("in-camera pair v1 web", location.origin, hash, state.Room.Id, nonce, state.Window.Role || "");
+  const context = contextOf(state, key, nonce);
   const mac = await crypto.subtle.importKey("raw", link.secret, { name: "HMAC", hash: "SHA-256" }, false, ["sign", "verify"]);
   const proof = await crypto.subtle.sign("HMAC", mac, behind("panel", context));
   const grant = await ask<{ Panel: string; Proof: string }>("/v1/pairing/link", {
-    Window: link.nonce, Key: textOf(key), Name: name, Proof: textOf(proof),
+    Window: link.nonce, Key: textOf(key.spki), Name: name, Proof: textOf(proof),
   });
   const answer = bytesOf(grant.Proof);
   if (!answer || !(await crypto.subtle.verify("HMAC", mac, answer, behind("room", context)))) throw new Failed("impostor");
+  await commit(state, key, nonce, grant.Panel);
+}
+
+/** pairByPIN makes a key and pairs it by the digits that the room shows. */
+export async function pairByPIN(pin: string, name: string): Promise<void> {
+  const load = window.inCameraLoad;
+  const [state, prover] = await Promise.all([pairingState(), load ? load() : Promise.reject(new Failed("failed"))]);
+  const key = await newKey();
+  const asked = state.Window.Pin;
+  const nonce = asked && bytesOf(asked.Window);
+  const salt = asked && bytesOf(asked.Salt);
+  if (!asked || !nonce || !salt) throw new Failed("expired");
+  const side = prover(pin, salt, contextOf(state, key, nonce));
+  if (!side) throw new Failed("failed");
+  const got = await ask<{ Attempt: string; Share: string; Confirm: string }>("/v1/pairing/pin", {
+    Window: asked.Window, Key: textOf(key.spki), Name: name, Share: textOf(side.share),
+  });
+  const share = bytesOf(got.Share);
+  const confirm = bytesOf(got.Confirm);
+  const last = share && confirm && side.finish(share, confirm);
+  // What stands in for the proof ends the attempt at once, so that the next need not wait.
+  const grant = await ask<{ Panel: string }>("/v1/pairing/pin/confirm", { Attempt: got.Attempt, Confirm: textOf(last || new Uint8Array(32)) }).catch((e) => {
+    throw e instanceof Failed && e.why === "wrong" ? new Failed("pin.wrong") : e;
+  });
+  if (!last) throw new Failed("impostor");
+  await commit(state, key, nonce, grant.Panel);
+}
+
+/** commit keeps the key, and only then tells the room to count on it. */
+async function commit(state: PairingState, key: NewKey, nonce: Uint8Array, panel: string): Promise<void> {
   try {
-    await keep({ panel: grant.Panel, key: keys.privateKey });
+    await keep({ panel, key: key.own });
   } catch {
     throw new Failed("storage");
   }
-  const message = join("in-camera pair v1 commit", location.origin, state.Room.Id, nonce, grant.Panel);
-  const signature = textOf(await crypto.subtle.sign({ name: "ECDSA", hash: "SHA-256" }, keys.privateKey, message));
+  const message = join("in-camera pair v1 commit", location.origin, state.Room.Id, nonce, panel);
+  const signature = textOf(await crypto.subtle.sign({ name: "ECDSA", hash: "SHA-256" }, key.own, message));
   for (let i = 1; ; i++) {
     try {
-      await ask("/v1/pairing/commit", { Panel: grant.Panel, Signature: signature });
+      await ask("/v1/pairing/commit", { Panel: panel, Signature: signature });
       break;
     } catch (e) {
       if (i < tries && e instanceof Failed && e.why === "lost") continue;

@@ -22,6 +22,7 @@ export function PanelsButton(p: ScreenProps): VNode | null {
 }
 
 interface ListState {
+  pin: string; // of that window, or empty
   links: string[]; // of the window that this panel opened; they hold the secret
 }
 
@@ -29,20 +30,20 @@ interface ListState {
 export class Panels extends Component<{ m: Model; id: string }, ListState> {
   constructor(p: { m: Model; id: string }) {
     super(p);
-    this.state = { links: [] };
+    this.state = { links: [], pin: "" };
   }
 
   private open(role: PairRole): void {
     this.props.m.act("pair", "Pairing/OpenWindow", { Role: role }, (s) => !!s.Pairing && !!s.Pairing.Window && s.Pairing.Window.Open === true, "pair.waits", {
       repeat: true,
-      then: (result: Branch) => this.setState({ links: (result.Links as string[]) || [] }),
+      then: (result: Branch) => this.setState({ links: (result.Links as string[]) || [], pin: String(result.Pin || "") }),
     });
   }
 
   private stop(): void {
     const m = this.props.m;
     m.act("pair", "Pairing/CloseWindow", {}, (s) => !s.Pairing || !s.Pairing.Window || s.Pairing.Window.Open !== true, "pair.waits");
-    this.setState({ links: [] });
+    this.setState({ links: [], pin: "" });
   }
 
   render(): VNode | null {
@@ -65,6 +66,9 @@ export class Panels extends Component<{ m: Model; id: string }, ListState> {
           <div class="outcome" data-field="pair-links">
             <p>{t("pair.link", { time: timeOf(Date.parse(window.Until || "")) })}</p>
             {links.slice(0, maxLinks).map((l) => <p key={l} class="pair-link">{l}</p>)}
+            {this.state.pin !== "" && window.PinTriesLeft !== undefined && (
+              <p data-field="pair-pin">{t("pair.pin.at", { time: links[0].split("#")[0], name: this.state.pin.slice(0, 4) + " " + this.state.pin.slice(4) })}</p>
+            )}
           </div>
         )}
         <div class="answers">

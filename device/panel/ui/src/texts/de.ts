@@ -303,4 +303,10 @@ export const de: Texts = {
   "pair.link": "Öffnen Sie diesen Link vor {time} auf dem neuen Panel. Wer ihn hat, kann koppeln.",
   "pair.stop": "Kopplung beenden",
   "pair.waits": "Wartet auf die Liste der Panels",
+  "pair.pin.label": "Oder geben Sie die PIN ein, die der Raum anzeigt",
+  "pair.pin.go": "Koppeln",
+  "pair.pin.tries": "Verbleibende Versuche: {name}",
+  "pair.pin.wrong": "Die PIN ist falsch.",
+  "pair.pin.locked": "Es gab zu viele falsche PINs. Der Raum zeigt nach {time} eine neue; sein Link gilt weiter.",
+  "pair.pin.at": "Oder öffnen Sie dort {time} und geben Sie die PIN {name} ein",
 };

@@ -303,4 +303,10 @@ export const en = {
   "pair.link": "Open this link on the new panel before {time}. Whoever has it can pair.",
   "pair.stop": "Stop pairing",
   "pair.waits": "Waiting for the list of panels",
+  "pair.pin.label": "Or type the PIN that the room shows",
+  "pair.pin.go": "Pair",
+  "pair.pin.tries": "Tries left: {name}",
+  "pair.pin.wrong": "The PIN is wrong.",
+  "pair.pin.locked": "There were too many wrong PINs. The room shows a new one after {time}; its link still works.",
+  "pair.pin.at": "Or open {time} there and type the PIN {name}",
 };

@@ -303,4 +303,10 @@ export const es: Texts = {
   "pair.link": "Abra este enlace en el panel nuevo antes de las {time}. Quien lo tenga puede vincular.",
   "pair.stop": "Detener la vinculación",
   "pair.waits": "Esperando la lista de paneles",
+  "pair.pin.label": "O escriba el PIN que muestra la sala",
+  "pair.pin.go": "Vincular",
+  "pair.pin.tries": "Intentos restantes: {name}",
+  "pair.pin.wrong": "El PIN es erróneo.",
+  "pair.pin.locked": "Hubo demasiados PIN erróneos. La sala mostrará otro después de las {time}; su enlace sigue valiendo.",
+  "pair.pin.at": "O abra allí {time} y escriba el PIN {name}",
 };

@@ -303,4 +303,10 @@ export const fr: Texts = {
   "pair.link": "Ouvrez ce lien sur le nouveau panneau avant {time}. Qui l’a peut l’associer.",
   "pair.stop": "Arrêter l’association",
   "pair.waits": "En attente de la liste des panneaux",
+  "pair.pin.label": "Ou saisissez le code PIN affiché par la salle",
+  "pair.pin.go": "Associer",
+  "pair.pin.tries": "Essais restants : {name}",
+  "pair.pin.wrong": "Le code PIN est faux.",
+  "pair.pin.locked": "Il y a eu trop de codes PIN faux. La salle en affichera un nouveau après {time} ; son lien reste valable.",
+  "pair.pin.at": "Ou ouvrez-y {time} et saisissez le code PIN {name}",
 };

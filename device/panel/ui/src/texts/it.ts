@@ -303,4 +303,10 @@ export const it: Texts = {
   "pair.link": "Apra questo collegamento sul nuovo pannello entro le {time}. Chi lo possiede può associare.",
   "pair.stop": "Fermare l’associazione",
   "pair.waits": "In attesa dell’elenco dei pannelli",
+  "pair.pin.label": "Oppure digiti il PIN mostrato dalla sala",
+  "pair.pin.go": "Associa",
+  "pair.pin.tries": "Tentativi rimasti: {name}",
+  "pair.pin.wrong": "Il PIN è errato.",
+  "pair.pin.locked": "Ci sono stati troppi PIN errati. La sala ne mostrerà uno nuovo dopo le {time}; il suo collegamento vale ancora.",
+  "pair.pin.at": "Oppure apra lì {time} e digiti il PIN {name}",
 };

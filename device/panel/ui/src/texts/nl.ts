@@ -303,4 +303,10 @@ export const nl: Texts = {
   "pair.link": "Open deze link vóór {time} op het nieuwe paneel. Wie hem heeft, kan koppelen.",
   "pair.stop": "Koppelen stoppen",
   "pair.waits": "Wacht op de lijst van panelen",
+  "pair.pin.label": "Of typ de pincode die de ruimte toont",
+  "pair.pin.go": "Koppelen",
+  "pair.pin.tries": "Resterende pogingen: {name}",
+  "pair.pin.wrong": "De pincode is fout.",
+  "pair.pin.locked": "Er waren te veel foute pincodes. De ruimte toont na {time} een nieuwe; haar link werkt nog.",
+  "pair.pin.at": "Of open daar {time} en typ de pincode {name}",
 };

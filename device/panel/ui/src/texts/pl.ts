@@ -303,4 +303,10 @@ export const pl: Texts = {
   "pair.link": "Otwórz ten odnośnik na nowym panelu przed {time}. Kto go ma, może sparować.",
   "pair.stop": "Zakończ parowanie",
   "pair.waits": "Czeka na listę paneli",
+  "pair.pin.label": "Albo wpisz PIN, który pokazuje sala",
+  "pair.pin.go": "Sparuj",
+  "pair.pin.tries": "Pozostałe próby: {name}",
+  "pair.pin.wrong": "PIN jest błędny.",
+  "pair.pin.locked": "Było zbyt wiele błędnych kodów PIN. Sala pokaże nowy po {time}; jej odnośnik nadal działa.",
+  "pair.pin.at": "Albo otwórz tam {time} i wpisz PIN {name}",
 };
