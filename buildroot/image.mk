@@ -8,7 +8,7 @@ ROLLBACK   ?= 1
 FLOOR      ?=
 COMMIT     ?= $(shell git rev-parse HEAD)
 BOARD      := qemu-arm64
-IMAGEDEBS  := sbsigntool mtools dosfstools genimage squashfs-tools cryptsetup-bin zstd systemd \
+IMAGEDEBS  := sbsigntool faketime mtools dosfstools genimage squashfs-tools cryptsetup-bin zstd systemd \
               gcc-aarch64-linux-gnu g++-aarch64-linux-gnu
 BOOTDEBS   := qemu-system-arm qemu-efi-aarch64 ipxe-qemu swtpm swtpm-tools mtools
 KERNELS    ?= ../shared/kernel
@@ -21,7 +21,7 @@ IMAGE_VERSION  = $(or $(shell sed -nE 's/$(SEMANTIC)/\1/p' <<<'$(VERSION)'),0.1.
 # One build at a time is at work in out/image.
 ALONE = mkdir -p $(IMAGE) && exec 9>$(IMAGE)/.lock && flock 9
 
-.PHONY: kernel image image-lock image-parts board-log bundle run-image e2e-images e2e
+.PHONY: kernel image image-lock image-parts board-log bundle repro run-image e2e-images e2e
 
 kernel: ## Take the kernel that was built before, if it is what the tree asks for
 	@$(call INSTALL,zstd)
@@ -61,6 +61,11 @@ bundle: board-log ## Build the image and the bundle that rooms update from; FLOO
 board-log: image-parts
 	@$(call INSTALL,$(BOOTDEBS))
 	@$(ALONE); buildroot/probe/make $(IMAGE) $(KEYS)
+
+repro: sysroot ## Build the committed tree twice, and compare all that comes out byte for byte
+	@$(call INSTALL,$(IMAGEDEBS))
+	@$(ALONE); buildroot/debian/fetch $(IMAGE); [ -e $(KEYS)/db.crt ] || go run ./cmd/mkbundle keys -out $(KEYS); \
+	  KERNELS=$(KERNELS) buildroot/debian/repro $(IMAGE) $(KEYS)
 
 # VERIFIER=host:port is the one address that the box reaches. RESET=1 makes a new
 # box, of the image as it is now; without, the one from the last time goes on.

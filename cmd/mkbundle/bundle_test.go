@@ -89,6 +89,13 @@ func TestBundle(t *testing.T) {
 		t.Error("the parts do not follow the manifest")
 	}
 
+	// Built again from the same, it is the same, signatures included.
+	must(t, dir, with(callPolicies, "-out", "again.cbor")...)
+	must(t, dir, with(callBundle, "-policies", "again.cbor", "-out", "again.bundle")...)
+	if !bytes.Equal(get(t, dir, "again.bundle"), bundle) {
+		t.Error("written twice, the bundle differs")
+	}
+
 	// The log grows; the bundle has it as it stood.
 	must(t, dir, with(callSigned, "-out", "later")...)
 	must(t, dir, callBundle...)

@@ -95,6 +95,16 @@ func private(path string) error {
 	return nil
 }
 
+// A repeatable key signs the same with the same bytes (RFC 6979), so that two
+// builds of a release are equal, signatures included.
+type repeatable struct{ *ecdsa.PrivateKey }
+
+// Sign implements [crypto.Signer]. It uses no random numbers; all that is signed
+// here was hashed by SHA-256, which package cose does not say.
+func (k repeatable) Sign(_ io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte, error) {
+	return k.PrivateKey.Sign(nil, digest, crypto.SHA256)
+}
+
 // signer reads a private key on P-256, PKCS #8 in PEM.
 func signer(path string) (crypto.Signer, error) {
 	if err := private(path); err != nil {
@@ -118,7 +128,7 @@ func signer(path string) (crypto.Signer, error) {
 	if !ok || key.Curve != elliptic.P256() {
 		return nil, fmt.Errorf("%s: not a key on P-256", path)
 	}
-	return key, nil
+	return repeatable{key}, nil
 }
 
 // public reads a public key on P-256, in PEM.

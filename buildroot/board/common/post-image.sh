@@ -4,8 +4,8 @@
 # lie Image and its kernel.config, loader.efi and stub.efi; in HOST_DIR/bin our
 # mkbundle and initramfs. It needs VERSION, ROLLBACK, and KEYS, a folder as
 # "mkbundle keys" makes it. With FLOOR rooms raise their floor to that number once
-# the release has proven itself there. Where sbsign or the UEFI key is not at hand
-# the UKI stays unsigned, and there is no disk: signing is a step of its own.
+# the release has proven itself there. Where sbsign, faketime or the UEFI key is
+# not at hand the UKI stays unsigned, and there is no disk: signing is a step of its own.
 # DISK=no makes none either; ZSTD_LEVEL makes the root in less time and larger.
 set -euo pipefail
 umask 022
@@ -49,12 +49,13 @@ initramfs -out initrd "init=$TARGET_DIR/usr/lib/in-camera/init:755" etc/ etc/in-
 	proc/ sys/ run/ newroot/ esp/
 
 uki() { mkbundle uki -stub stub.efi -linux "$1" -initrd initrd -osrel osrel -cmdline cmdline ${DTB:+-dtb "$DTB"} -out "$2"; }
-if [ ! -e "$KEYS/db.key" ] || ! command -v sbsign >/dev/null; then
+if [ ! -e "$KEYS/db.key" ] || ! command -v sbsign >/dev/null || ! command -v faketime >/dev/null; then
 	uki Image uki.unsigned.efi
-	echo "post-image: no key or no sbsign: the UKI is unsigned, and there is no disk" >&2
+	echo "post-image: no key, sbsign or faketime: the UKI is unsigned, and there is no disk" >&2
 	exit 0
 fi
-sign() { sbsign --key "$KEYS/db.key" --cert "$KEYS/db.crt" --output "$2" "$1" 2>sbsign.log || { cat sbsign.log >&2; exit 1; }; }
+# A signature has the time in it: the commit's, so that two builds are equal.
+sign() { faketime -f "$(date -u -d "@$SOURCE_DATE_EPOCH" '+%F %T')" sbsign --key "$KEYS/db.key" --cert "$KEYS/db.crt" --output "$2" "$1" 2>sbsign.log || { cat sbsign.log >&2; exit 1; }; }
 sign Image Image.signed # U-Boot verifies it once more
 uki Image.signed uki.unsigned.efi >uki.measured
 sign uki.unsigned.efi uki.efi
