@@ -20,27 +20,42 @@ import (
 )
 
 // bootFor bounds one boot: emulated, on a busy computer.
-const bootFor = 3 * time.Minute
+const bootFor = 4 * time.Minute
 
 // A box is a machine under test.
 type box struct {
 	*harness.Machine
 
-	image string // folder of what post-image.sh made
-	keys  string
+	releases string // folder of the releases A, B and C
+	image    string // of these, what post-image.sh made of A
+	keys     string
 }
 
 func newBox(t *testing.T) *box {
+	t.Helper()
+	return newBoxNumber(t, 0)
+}
+
+// The releases that the build makes for the tests: the one that a box leaves the
+// factory with, one that raises the floor, and one that does not become healthy.
+const (
+	versionA = "1.0.0"
+	versionB = "1.1.0"
+	versionC = "1.2.0"
+)
+
+// newBoxNumber is newBox for a network of several.
+func newBoxNumber(t *testing.T, number int) *box {
 	t.Helper()
 	image, keys := os.Getenv("E2E_IMAGE"), os.Getenv("E2E_KEYS")
 	if image == "" || keys == "" {
 		t.Fatal("run by make e2e, which builds the image and says where it is")
 	}
-	m, err := harness.New(t.Context(), t.TempDir(), 0, filepath.Join(image, "disk.img"), keys)
+	m, err := harness.New(t.Context(), t.TempDir(), number, filepath.Join(image, "disk.img"), keys)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &box{m, image, keys}
+	return &box{m, filepath.Dir(image), image, keys}
 }
 
 // A boot is a box that is on.

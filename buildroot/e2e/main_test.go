@@ -26,5 +26,7 @@ func TestMain(m *testing.M) {
 	if relayed {
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	printFigures(os.Stdout)
+	os.Exit(code)
 }

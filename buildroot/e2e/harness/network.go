@@ -18,9 +18,10 @@ const (
 	PortRelay       = 7443 // the relay
 	PortAttestation = 7444 // evidence
 	PortPanel       = 7446 // the panel on loopback, by the test overlay
+	PortReport      = 7447 // a report on the console, by the test overlay
 )
 
-var ports = []int{PortPaired, PortRelay, PortAttestation, PortPanel}
+var ports = []int{PortPaired, PortRelay, PortAttestation, PortPanel, PortReport}
 
 // What the network answers by itself, and the first address that it gives.
 const (

@@ -67,12 +67,17 @@ func ask(conn net.Conn, in *bufio.Reader, command string, arguments, result any)
 	}
 }
 
-// Hold presses a key, by QEMU's name of it, or lets it go.
-func (r *Run) Hold(ctx context.Context, key string, down bool) error {
-	return r.monitor(ctx, "input-send-event", map[string]any{"events": []any{map[string]any{
-		"type": "key", "data": map[string]any{"down": down, "key": map[string]any{"type": "qcode", "data": key}},
-	}}}, nil)
+// Plug puts the USB stick of an image in, which the box can only read.
+func (r *Run) Plug(ctx context.Context, image string) error {
+	medium := map[string]any{"driver": "file", "node-name": stick, "read-only": true, "filename": image}
+	if err := r.monitor(ctx, "blockdev-add", medium, nil); err != nil {
+		return err
+	}
+	return r.monitor(ctx, "device_add", map[string]any{"driver": "usb-storage", "id": stick, "bus": "usb.0", "drive": stick}, nil)
 }
+
+// stick is QEMU's name of it.
+const stick = "stick"
 
 // Written is how many bytes the box has written to its disk since it was
 // switched on.

@@ -21,10 +21,10 @@ type Options struct {
 	// the box has a network of its own.
 	Network *Network
 	Number  int
-	// Stick is the image of a USB stick that is plugged in.
-	Stick string
 	// Restarts lets the box restart itself. Without it goes off in place of that.
 	Restarts bool
+	// Button is held down all the time: the one that asks for a factory reset.
+	Button bool
 	// WriteLog is a file that shall have all that is written to the disk, in the
 	// format of dm-log-writes.
 	WriteLog string
@@ -62,6 +62,19 @@ func (m *Machine) Boot(ctx context.Context, name string, o Options) (r *Run, err
 	args, err := m.arguments(ctx, o, r)
 	if err != nil {
 		return nil, err
+	}
+	if o.Button {
+		// With ACPI the kernel would not look at the tree.
+		args = append(args, "-machine", "acpi=off")
+		tree := m.path("button.dtb")
+		if err := heldButton(ctx, args, tree); err != nil {
+			return nil, err
+		}
+		args = append(args, "-dtb", tree)
+		<-r.tpm.done // it ended with the QEMU that wrote the tree
+		if err := r.startTPM(ctx, m); err != nil {
+			return nil, err
+		}
 	}
 	qemu := exec.CommandContext(ctx, "qemu-system-aarch64", args...) //nolint:gosec // in folders that the harness made
 	out, err := qemu.StdoutPipe()
@@ -113,7 +126,7 @@ func (m *Machine) arguments(ctx context.Context, o Options, r *Run) ([]string, e
 		"-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" + firmware,
 		"-drive", "if=pflash,unit=1,format=raw,file=" + m.path("vars.fd"),
 		"-chardev", "socket,id=c,path=" + m.path("tpm.sock"), "-tpmdev", "emulator,id=t0,chardev=c", "-device", "tpm-tis-device,tpmdev=t0",
-		"-device", "virtio-rng-pci", "-device", "virtio-keyboard-pci",
+		"-device", "virtio-rng-pci",
 		"-device", "i6300esb", "-action", "watchdog=reset",
 	}
 	disk := "driver=file,filename=" + m.Disk()
@@ -128,9 +141,6 @@ func (m *Machine) arguments(ctx context.Context, o Options, r *Run) ([]string, e
 	if !o.Restarts {
 		args = append(args, "-no-reboot")
 	}
-	if o.Stick != "" {
-		args = append(args, "-device", "qemu-xhci", "-blockdev", "driver=file,read-only=on,node-name=stick,filename="+o.Stick, "-device", "usb-storage,drive=stick")
-	}
 	if o.Network != nil {
 		r.Panel = o.Network.Reach(o.Number, PortPanel)
 		args = append(args, "-netdev", o.Network.plug(o.Number))
@@ -142,7 +152,9 @@ func (m *Machine) arguments(ctx context.Context, o Options, r *Run) ([]string, e
 		r.Panel = net.JoinHostPort("127.0.0.1", strconv.Itoa(free[0]))
 		args = append(args, "-netdev", fmt.Sprintf("user,id=net,restrict=on,hostfwd=tcp:%s-:%d", r.Panel, PortPanel))
 	}
-	return append(args, "-device", "virtio-net-pci,netdev=net,romfile=,mac="+m.MAC), nil
+	// The same devices in each boot, in the same order: firmware measures them.
+	args = append(args, "-device", "virtio-net-pci,netdev=net,romfile=,mac="+m.MAC, "-device", "qemu-xhci,id=usb")
+	return args, nil
 }
 
 // Type sends a line to the box's console.
