@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,21 +28,28 @@ import (
 // pair gives the box a keeper.
 func (b *box) pair(t testing.TB, log *slog.Logger) {
 	t.Helper()
-	folder := t.TempDir()
+	if b.folder == "" {
+		b.folder, b.guesses = t.TempDir(), &guesses{}
+	}
 	b.shown = make(chan pairing.Window, 16)
-	cert, err := pairing.LoadCertificate(filepath.Join(folder, "panel.pem"), []string{"vauban.example"})
+	cert, err := pairing.LoadCertificate(filepath.Join(b.folder, "panel.pem"), []string{"vauban.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.cert = cert
-	b.guesses = &guesses{}
 	b.keeper, err = pairing.Open(t.Context(), pairing.Options{
-		Path: filepath.Join(folder, "panels.json"), Room: func() string { return "ic-1" }, Pin: pairing.PinOf(cert), Port: 443,
+		Path: filepath.Join(b.folder, "panels.json"), Room: func() string { return "ic-1" }, Pin: pairing.PinOf(cert), Port: 443,
 		Names: []string{"vauban.example"}, Display: b, Guesses: b.guesses,
 	}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// again returns the box as it is after a restart, with its disk and its TPM.
+func (b *box) again(t testing.TB) *box {
+	t.Helper()
+	return startBox(t, &box{folder: b.folder, guesses: b.guesses})
 }
 
 // guesses counts as a TPM does.
@@ -108,6 +116,16 @@ func (s *Server) open() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.sessions
+}
+
+// requireBundle skips a test of the bundled page where it is not, and fails it
+// where it must be.
+func requireBundle(t *testing.T) {
+	t.Helper()
+	if os.Getenv("REQUIRE_BROWSER") == "1" {
+		t.Fatal("the page is not bundled: run make ui")
+	}
+	t.Skip("the page is not bundled: run make ui")
 }
 
 // refused returns the reason of a refusal.

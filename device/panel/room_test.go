@@ -28,6 +28,7 @@ type box struct {
 	cert   tls.Certificate
 	shown  chan pairing.Window
 
+	folder  string // its disk
 	guesses *guesses
 
 	mu    sync.Mutex
@@ -168,7 +169,11 @@ var start = time.Date(2026, 11, 3, 9, 2, 0, 0, time.UTC)
 
 func newBox(t testing.TB) *box {
 	t.Helper()
-	b := &box{}
+	return startBox(t, &box{})
+}
+
+func startBox(t testing.TB, b *box) *box {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(&testWriter{t: t}, &slog.HandlerOptions{Level: slog.LevelError}))
