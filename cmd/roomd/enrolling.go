@@ -37,7 +37,7 @@ type progress struct {
 // show tells panels and the log.
 func (s *setup) show(p progress) {
 	s.mu.Lock()
-	fresh := p != s.shown
+	fresh := p.state != s.shown.state || p.trouble != s.shown.trouble
 	s.shown = p
 	chip := s.chip
 	s.mu.Unlock()

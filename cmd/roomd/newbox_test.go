@@ -7,8 +7,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -226,7 +228,7 @@ func (b *newBox) log() string {
 	if err != nil {
 		return err.Error()
 	}
-	return string(text[max(0, len(text)-16<<10):])
+	return string(text)
 }
 
 // logged reports whether the log has a line with these members.
@@ -248,15 +250,19 @@ type machine struct {
 	boxlink.Box // what a set-up must not ask for panics
 
 	mu       sync.Mutex
-	phase    string
+	update   boxlink.Update
 	network  boxlink.Network
+	bundle   [32]byte // SHA-256 of what was installed
 	verdicts []boxlink.Health
 	restarts []string
 	resets   []string
 }
 
 func newMachine() *machine {
-	return &machine{phase: boxlink.Steady, network: boxlink.Network{Method: boxlink.DHCP, DNS: []string{}}}
+	return &machine{
+		update:  boxlink.Update{Phase: boxlink.Steady, Running: boxlink.Release{Version: "0.9.0", Rollback: 1}, Floor: 1},
+		network: boxlink.Network{Method: boxlink.DHCP, DNS: []string{}},
+	}
 }
 
 // serve listens as boxd does and returns the socket.
@@ -283,11 +289,28 @@ func (m *machine) serve(t *testing.T) string {
 func (m *machine) Status(context.Context) (boxlink.Status, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return boxlink.Status{
-		Serial: serial, Board: "demo/simulated",
-		Update: boxlink.Update{Phase: m.phase, Running: boxlink.Release{Version: "1.0.0", Rollback: 1}, Floor: 1},
-		Work:   boxlink.Work{State: boxlink.Idle},
-	}, nil
+	return boxlink.Status{Serial: serial, Board: "demo/simulated", Update: m.update, Work: boxlink.Work{State: boxlink.Idle}}, nil
+}
+
+func (m *machine) Install(_ context.Context, bundle io.Reader, _ bool) (boxlink.Release, error) {
+	h := sha256.New()
+	if _, err := io.Copy(h, bundle); err != nil {
+		return boxlink.Release{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bundle = [32]byte(h.Sum(nil))
+	m.update.Phase, m.update.Target = boxlink.Armed, &boxlink.Release{Version: "1.0.0", Rollback: 1}
+	return *m.update.Target, nil
+}
+
+func (m *machine) Stick(context.Context) ([]boxlink.Bundle, error) { return nil, nil }
+
+// boot starts what was installed, on trial. The first verdict decides.
+func (m *machine) boot() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.update.Phase, m.update.Running, m.update.Target, m.verdicts = boxlink.Trial, *m.update.Target, nil, nil
 }
 
 func (m *machine) Network(context.Context) (boxlink.NetworkState, error) {
@@ -310,6 +333,9 @@ func (m *machine) Health(_ context.Context, h boxlink.Health) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.verdicts = append(m.verdicts, h)
+	if m.update.Phase == boxlink.Trial && h.Healthy {
+		m.update.Phase = boxlink.Steady
+	}
 	return nil
 }
 

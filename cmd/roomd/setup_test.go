@@ -5,7 +5,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"os"
 	"path/filepath"
@@ -15,6 +20,8 @@ import (
 
 	"incamera/cmd/internal/demo"
 	"incamera/secureboot/enrol"
+	"incamera/secureboot/evidence"
+	"incamera/secureboot/update"
 )
 
 // TestSetUp makes a room of a box through its panel alone: from no configuration
@@ -129,7 +136,7 @@ func TestSetUp(t *testing.T) {
 	show(ctx, t, p, map[string]string{
 		"Setup/State": "Done", "Enrolment/State": "Enrolled", "Enrolment/Site": "Maison Demo", "Enrolment/Chip": chip,
 		"System/Name": "Lyon 3", "System/Id": "lyon-3", "System/Language": "fr", "System/Serial": serial,
-		"Network/Address": "10.0.0.5/24", "Directory/Rooms/curie/Name": "Curie", "Updates/Running": "1.0.0", "Updates/State": "Idle",
+		"Network/Address": "10.0.0.5/24", "Directory/Rooms/curie/Name": "Curie", "Updates/Running": "0.9.0", "Updates/State": "Idle",
 	})
 	if info, err := os.Stat(b.room()); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("room.json: %v, %v", info, err)
@@ -142,13 +149,19 @@ func TestSetUp(t *testing.T) {
 		t.Errorf("roomd says of its health: %+v", got)
 	}
 	meet(ctx, t, p, other)
+	b.updated(ctx, trust, p)
+	p = b.start(ctx)
+	show(ctx, t, p, map[string]string{"Updates/Running": "1.0.0", "Updates/State": "Committed"})
+	if got := b.machine.judged(t); len(got) != 1 || !got[0].Healthy {
+		t.Errorf("on trial roomd says of its health: %+v", got)
+	}
 	try(ctx, t, p, "System/FactoryReset", map[string]any{"Serial": serial})
 	b.machine.mu.Lock()
 	if len(b.machine.resets) != 1 || b.machine.resets[0] != serial {
 		t.Errorf("factory resets: %v", b.machine.resets)
 	}
 	b.machine.mu.Unlock()
-	if !b.logged(`"msg":"set-up"`, `"state":"Needed"`) || !b.logged(`"msg":"healthy"`) {
+	if !b.logged(`"msg":"set-up"`, `"state":"Done"`) || !b.logged(`"msg":"healthy"`) {
 		t.Error("the log lacks the lines that tests of images wait for")
 	}
 }
@@ -166,7 +179,85 @@ func meet(ctx context.Context, t *testing.T, a, b *demo.Controller) {
 	if err := demo.Verified(ctx, a, b); err != nil {
 		t.Fatal(err)
 	}
-	try(ctx, t, a, "Call/Leave", map[string]any{"CallId": a.Text("Call/CallId")})
+}
+
+// updated installs a release of the site while the room is in a call, and takes
+// the power once boxd was asked for the restart, which is when the call is over.
+func (b *newBox) updated(ctx context.Context, trust *demo.Trust, p *demo.Controller) {
+	b.t.Helper()
+	bundle := bundleOf(b.t, trust.Dir())
+	entry, err := trust.Approve(ctx, bytes.NewReader(bundle))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	try(ctx, b.t, p, "Updates/Check", nil)
+	show(ctx, b.t, p, map[string]string{"Updates/Offered/site-1.0.0/Source": "Site"})
+	try(ctx, b.t, p, "Updates/Download", map[string]any{"Version": entry.Version})
+	show(ctx, b.t, p, map[string]string{"Updates/State": "Waiting", "Updates/BlockedBy": "Call", "Updates/Candidate": "1.0.0"})
+	b.machine.mu.Lock()
+	if b.machine.bundle != sha256.Sum256(bundle) || len(b.machine.restarts) != 0 {
+		b.t.Errorf("boxd got another bundle than staff approved, or restarts amid a call: %v", b.machine.restarts)
+	}
+	b.machine.mu.Unlock()
+	started := p.Watch("Event/Updates/Started")
+	try(ctx, b.t, p, "Call/Leave", map[string]any{"CallId": p.Text("Call/CallId")})
+	select {
+	case <-started:
+	case <-time.After(patience):
+		b.t.Fatal("no restart after the call")
+	}
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		b.machine.mu.Lock()
+		n := len(b.machine.restarts)
+		b.machine.mu.Unlock()
+		if n == 1 {
+			break
+		} else if time.Since(began) > patience {
+			b.t.Fatalf("%d restarts; want one", n)
+		}
+	}
+	b.cut()
+	b.machine.boot()
+}
+
+// bundleOf packs the vendor's release, as a site gets it.
+func bundleOf(t *testing.T, vendor string) []byte {
+	t.Helper()
+	read := func(name string) []byte {
+		b, err := os.ReadFile(filepath.Join(vendor, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	block, _ := pem.Decode(read("keys/bundle.key"))
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := parsed.(crypto.Signer)
+	m := &update.Manifest{
+		Policies: read("released/policies.cbor"), References: read("reference/reference.cbor"),
+		LogProof: read("reference/reference.proof"), History: read("keys/log.hashes"),
+	}
+	r, err := evidence.ParseReferences(m.References, key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Board, m.Version, m.Rollback, m.VerityRoot = r.Board, r.Version, r.Rollback, r.VerityRoot
+	system, uki := bytes.Repeat([]byte("system! "), 1<<17), read("released/uki.efi")
+	m.System = update.Part{Size: int64(len(system)), SHA256: sum(system)}
+	m.UKI = update.Part{Size: int64(len(uki)), SHA256: sum(uki)}
+	var out bytes.Buffer
+	if err := update.Write(&out, m, key, bytes.NewReader(system), bytes.NewReader(uki)); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func sum(b []byte) evidence.Digest {
+	h := sha256.Sum256(b)
+	return evidence.Digest(h[:])
 }
 
 // ready connects once the box serves a room's panel.

@@ -14,6 +14,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,6 +68,15 @@ func (t *Trust) List(ctx context.Context, ek string) error {
 
 // Let has security staff admit a room.
 func (t *Trust) Let(ctx context.Context, room string) error { return t.staff.Admit(ctx, room) }
+
+// Approve has staff put a bundle into the verifier and let rooms have it.
+func (t *Trust) Approve(ctx context.Context, bundle io.Reader) (enrol.BundleEntry, error) {
+	e, err := t.staff.AddBundle(ctx, bundle)
+	if err != nil {
+		return e, err
+	}
+	return e, t.staff.ApproveBundle(ctx, e.Board, e.Version)
+}
 
 // patience bounds the enrolment of a room.
 const patience = 60 * time.Second
