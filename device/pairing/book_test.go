@@ -82,7 +82,7 @@ func TestStorageFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRoom(t)
 		defer r.run()()
-		_, g := r.pair()
+		g := r.pair()
 		if _, err := r.OpenWindow(PanelRole); err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +120,7 @@ func TestPowerCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRoom(t)
 		stop := r.run()
-		_, g := r.pair()
+		g := r.pair()
 		stop()
 		whole, err := os.ReadFile(r.path)
 		if err != nil {

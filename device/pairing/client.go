@@ -233,7 +233,7 @@ func (c *Client) Get(ctx context.Context, path string, out any) error {
 func (c *Client) Dial(ctx context.Context) (*websocket.Conn, error) {
 	h := http.Header{}
 	c.Identify(h)
-	conn, answer, err := websocket.Dial(ctx, c.origin+"/v1/ws", &websocket.DialOptions{
+	conn, answer, err := websocket.Dial(ctx, c.origin+"/v1/ws", &websocket.DialOptions{ //nolint:bodyclose // the library closes it
 		HTTPClient: &http.Client{Transport: c.http.Transport}, HTTPHeader: h, Subprotocols: []string{subprotocol},
 	})
 	if err != nil {

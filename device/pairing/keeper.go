@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package pairing decides which panels may control the room. A panel is paired
-// once, in a window of three minutes, by a secret that only the room itself
-// shows; from then on a key that never leaves the panel is all that counts.
+// once, in a window of three minutes, by a link or a PIN that only the room
+// itself shows; from then on a key that never leaves the panel is all that
+// counts.
 //
 // The wirer opens a [Keeper] on a file of the encrypted disk, runs it, and gives
 // it to package panel, which carries the messages of browsers:
@@ -28,17 +29,18 @@
 // A browser shows its key by WebCrypto and cannot see the TLS session. Against a
 // man in the middle whose certificate people clicked away, this protocol keeps
 // the room's secret and the panel's key, and not the session.
+//
+// Wrong answers are counted before they are answered: those to the PIN in the
+// TPM, those to the link in the list of panels. Five close what they were given
+// to, for a minute, then for longer; anybody in the network can do that to the
+// PIN, and only who has seen the room's display to the link.
 package pairing
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -219,145 +221,6 @@ func lock(wrong uint64, now time.Time) time.Time {
 	return now.Add(locks[min(level, uint64(len(locks)))-1])
 }
 
-// Run opens windows while the room was never paired, ends them in time, and
-// keeps the display true, until ctx is done.
-func (k *Keeper) Run(ctx context.Context) error {
-	var shown *Window
-	defer k.o.Display.Hide()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			k.CloseWindow()
-			return context.Cause(ctx)
-		case <-timer.C:
-		case <-k.wake:
-		}
-		open, next := k.step(time.Now())
-		if open != shown {
-			if shown = open; open != nil {
-				k.o.Display.Show(*open)
-				k.log.InfoContext(ctx, "pairing window opened", "role", string(open.Role), "until", open.Until)
-			} else {
-				k.o.Display.Hide()
-				k.log.InfoContext(ctx, "pairing window closed")
-			}
-		}
-		timer.Reset(next)
-	}
-}
-
-// step does what is due, and returns the window that is open and when to look
-// again.
-func (k *Keeper) step(now time.Time) (*Window, time.Duration) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	next := time.Hour
-	due := func(at time.Time) bool {
-		if d := at.Sub(now); d > 0 {
-			next = min(next, d)
-			return false
-		}
-		return true
-	}
-	if k.waiting != nil && due(k.waiting.until) {
-		k.waiting = nil
-		k.change()
-	}
-	if k.guess != nil && due(k.guess.until) {
-		k.guess = nil // who does not go on knows why
-		k.failed++
-		k.change()
-	}
-	if k.window != nil && due(k.window.Until) {
-		k.window = nil
-		k.change()
-	}
-	for _, l := range []*time.Time{&k.locked, &k.pinLocked} {
-		if !l.IsZero() && due(*l) {
-			*l = time.Time{}
-			k.change()
-		}
-	}
-	if !k.book.Paired && k.window == nil && k.waiting == nil && k.locked.IsZero() {
-		k.open(Facilities, now)
-		next = min(next, windowTime)
-	}
-	if k.window != nil {
-		next = min(next, addressTime)
-		if hosts := k.hosts(); !slices.Equal(hosts, k.window.hosts) {
-			moved := *k.window
-			moved.hosts = hosts
-			k.window = &moved // a new one, so that it is shown anew
-		}
-	}
-	return k.window, next
-}
-
-// open replaces the window with a fresh one.
-func (k *Keeper) open(role Role, now time.Time) {
-	k.window = newWindow(role, now)
-	k.window.pin, k.window.hosts = k.o.Pin, k.hosts()
-	k.guess = nil
-	if k.o.Guesses != nil && !now.Before(k.pinLocked) && !k.dead {
-		var err error
-		if k.window.digits, err = newDigits(); err != nil {
-			k.log.Error("the window has no PIN", "err", err)
-			k.window.digits = nil
-		}
-	}
-	k.change()
-}
-
-// change tells who watches. k.mu is held.
-func (k *Keeper) change() {
-	close(k.changed)
-	k.changed = make(chan struct{})
-	select {
-	case k.wake <- struct{}{}:
-	default:
-	}
-}
-
-// hosts lists how the room is reached: by its names, then by its addresses.
-func (k *Keeper) hosts() []string {
-	var out []string
-	for _, name := range append(slices.Clone(k.o.Names), Addresses()...) {
-		if k.o.Port == 443 {
-			if addr, err := netip.ParseAddr(name); err == nil && addr.Is6() {
-				name = "[" + name + "]"
-			}
-			out = append(out, name)
-		} else {
-			out = append(out, net.JoinHostPort(name, strconv.Itoa(int(k.o.Port))))
-		}
-	}
-	return out
-}
-
-// Addresses lists the addresses of this computer that others can reach, IPv4
-// first.
-func Addresses() []string {
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil
-	}
-	var four, six []string
-	for _, a := range all {
-		p, err := netip.ParsePrefix(a.String())
-		addr := p.Addr().Unmap()
-		switch {
-		case err != nil || !addr.IsGlobalUnicast():
-		case addr.Is4():
-			four = append(four, addr.String())
-		default:
-			six = append(six, addr.String())
-		}
-	}
-	return append(four, six...)
-}
-
 // State returns the present state, and a channel that is closed at the next
 // change.
 func (k *Keeper) State() (State, <-chan struct{}) {
@@ -376,136 +239,4 @@ func (k *Keeper) State() (State, <-chan struct{}) {
 	return s, k.changed
 }
 
-func triesLeft(wrong uint64) int { return maxTries - int(wrong%maxTries) } //nolint:gosec // 1 to 5
-
-// OpenWindow opens a window for panels with the role, in place of one that is
-// open. The caller answers for who asked: only a client with the role
-// Facilities may.
-func (k *Keeper) OpenWindow(role Role) (Window, error) {
-	if !role.valid() {
-		return Window{}, fmt.Errorf("pairing: no panel has the role %q", string(role))
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if !k.locked.IsZero() && time.Now().Before(k.locked) {
-		return Window{}, &LockedError{k.locked}
-	}
-	if len(k.book.Panels) >= maxPanels {
-		return Window{}, ErrFull
-	}
-	k.open(role, time.Now())
-	return *k.window, nil
-}
-
-// CloseWindow closes the window, if one is open. While the room was never
-// paired the next one opens at once.
-func (k *Keeper) CloseWindow() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.window != nil {
-		k.window = nil
-		k.change()
-	}
-}
-
-// Panel returns a paired panel, and a channel that is closed when it is
-// unpaired.
-func (k *Keeper) Panel(id string) (Panel, <-chan struct{}, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, p := range k.book.Panels {
-		if p.ID == id {
-			return p, k.gone[id], nil
-		}
-	}
-	return Panel{}, nil, ErrUnknown
-}
-
-// ByCookie returns the panel that has the cookie.
-func (k *Keeper) ByCookie(cookie string) (Panel, <-chan struct{}, error) {
-	hash, ok := hashCookie(cookie)
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if ok {
-		for _, p := range k.book.Panels {
-			if p.has(hash) {
-				return p, k.gone[p.ID], nil
-			}
-		}
-	}
-	return Panel{}, nil, ErrUnknown
-}
-
-// Seen notes that a panel proved itself now. It is written with the next change
-// of the list.
-func (k *Keeper) Seen(id string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for i := range k.book.Panels {
-		if k.book.Panels[i].ID == id {
-			k.book.Panels[i].Seen = time.Now().UTC().Truncate(time.Second)
-			k.change()
-		}
-	}
-}
-
-// Unpair takes a panel off the list. Once it returns nil, the panel's sessions
-// have been told to end.
-func (k *Keeper) Unpair(id string) error {
-	return k.edit(func(b *book) error {
-		i := slices.IndexFunc(b.Panels, func(p Panel) bool { return p.ID == id })
-		if i < 0 {
-			return ErrUnknown
-		}
-		b.Panels = slices.Delete(b.Panels, i, i+1)
-		return nil
-	})
-}
-
-// Rename gives a panel another name for people.
-func (k *Keeper) Rename(id, name string) error {
-	return k.edit(func(b *book) error {
-		i := slices.IndexFunc(b.Panels, func(p Panel) bool { return p.ID == id })
-		if i < 0 {
-			return ErrUnknown
-		}
-		b.Panels[i].Name = nameOf(name)
-		return nil
-	})
-}
-
-func (k *Keeper) edit(f func(*book) error) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.editLocked(f)
-}
-
-// editLocked changes a copy of the list, writes it, and then lets it be so. k.mu
-// is held.
-func (k *Keeper) editLocked(f func(*book) error) error {
-	b := k.book
-	b.Panels = slices.Clone(b.Panels)
-	if err := f(&b); err != nil {
-		return err
-	}
-	if err := b.save(k.o.Path); err != nil {
-		k.log.Error("panels not written", "err", err)
-		return fmt.Errorf("%w: %w", ErrStore, err)
-	}
-	k.book = b
-	kept := map[string]bool{}
-	for _, p := range b.Panels {
-		kept[p.ID] = true
-		if k.gone[p.ID] == nil {
-			k.gone[p.ID] = make(chan struct{})
-		}
-	}
-	for id, gone := range k.gone {
-		if !kept[id] {
-			close(gone)
-			delete(k.gone, id)
-		}
-	}
-	k.change()
-	return nil
-}
+func triesLeft(wrong uint64) int { return maxTries - int(wrong%maxTries) }

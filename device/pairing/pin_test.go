@@ -309,7 +309,8 @@ func FuzzPINRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, window string, key, share, confirm []byte) {
 		r.Keeper.mu.Lock()
 		open := *w
-		r.Keeper.window, r.Keeper.guess, r.Keeper.guesses, r.Keeper.pinLocked = &open, nil, 0, time.Time{}
+		k := r.Keeper
+		k.window, k.guess, k.guesses, k.pinLocked = &open, nil, 0, time.Time{}
 		r.Keeper.mu.Unlock()
 		before := r.guesses.n
 		a, err := r.PIN(context.Background(), PINRequest{Window: window, Key: key, Share: share, Origin: origin})

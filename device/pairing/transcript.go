@@ -18,7 +18,7 @@ import (
 func join(fields ...[]byte) []byte {
 	var out []byte
 	for _, f := range fields {
-		out = binary.BigEndian.AppendUint32(out, uint32(len(f))) //nolint:gosec // fields are short
+		out = binary.BigEndian.AppendUint32(out, uint32(len(f)))
 		out = append(out, f...)
 	}
 	return out

@@ -131,7 +131,7 @@ func (st *stream) send(name string, data any, seq uint64) error {
 	if seq > 0 {
 		id = fmt.Sprintf("id: %s:%d\n", st.boot, seq)
 	}
-	if _, err := fmt.Fprintf(st.w, "%sevent: %s\ndata: %s\n\n", id, name, text); err != nil { //nolint:gosec // one line of JSON in a stream of events, never markup
+	if _, err := fmt.Fprintf(st.w, "%sevent: %s\ndata: %s\n\n", id, name, text); err != nil {
 		return err
 	}
 	return st.rc.Flush()

@@ -88,7 +88,7 @@ func (s *Server) cookied(r *http.Request) (pairing.Panel, <-chan struct{}, *Refu
 
 // tokenHeader carries what the answer to Session.Prove gave to the page. A cookie
 // that somebody stole opens nothing, even while its panel is connected.
-const tokenHeader = "In-Camera-Session"
+const tokenHeader = "In-Camera-Session" //nolint:gosec // a name, no secret
 
 // unpaired reports whether a browser over TLS needs the page of pairing.
 func (s *Server) unpaired(r *http.Request) bool {

@@ -258,7 +258,7 @@ func (b *box) events(t testing.TB, c *pairing.Client, host string) <-chan struct
 		t.Fatal(err)
 	}
 	c.Identify(r.Header)
-	answer, err := (&http.Client{Transport: b.transport()}).Do(r)
+	answer, err := (&http.Client{Transport: b.transport()}).Do(r) //nolint:bodyclose // closed where the events end
 	if err != nil || answer.StatusCode != http.StatusOK {
 		t.Fatalf("events: %v, %v", answer, err)
 	}

@@ -4,6 +4,7 @@ package panel
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -82,10 +83,10 @@ func addPairing(m map[string]command, k *pairing.Keeper) {
 	}
 	panel := func(do func(p params) error) command {
 		return func(_ context.Context, p params) (any, error) {
-			switch err := do(p); err {
-			case nil:
+			switch err := do(p); {
+			case err == nil:
 				return accepted{}, nil
-			case pairing.ErrUnknown:
+			case errors.Is(err, pairing.ErrUnknown):
 				return nil, Refuse(TargetChanged)
 			default:
 				return nil, pairRefusal(err)
