@@ -41,7 +41,13 @@ func newBox(at places, mount mounter, log *slog.Logger) *daemon {
 	d := &daemon{at: at, log: log, control: c, network: newNetwork(at, log), close: func() error { return nil }}
 	d.releases = &releases{
 		watch:   func(ctx context.Context) error { return c.watch(ctx, at.watch) },
-		restart: c.restart, settled: c.settled, log: log,
+		restart: c.restart, log: log,
+		settled: func(ctx context.Context) error {
+			if !exists(filepath.Join(at.run, "trial")) {
+				return nil // nothing waits
+			}
+			return c.settled(ctx)
+		},
 		jobs: make(chan job), verdicts: make(chan boxlink.Health, 1),
 		work: boxlink.Work{State: boxlink.Idle},
 	}

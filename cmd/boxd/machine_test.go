@@ -245,6 +245,7 @@ func (b *machine) restart(r *made) {
 		b.t.Fatal(err)
 	}
 	b.runs(r, "b", "a")
+	b.put("run/trial", nil)
 	b.start()
 }
 

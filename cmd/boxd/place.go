@@ -26,6 +26,11 @@ func place(path string, b []byte, mode fs.FileMode) error {
 	return syncFolder(dir)
 }
 
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 func syncFolder(path string) error {
 	d, err := os.Open(path)
 	if err != nil {

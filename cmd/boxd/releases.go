@@ -27,7 +27,7 @@ type releases struct {
 	floor   update.Floor
 	watch   func(context.Context) error // waits for the room's daemon to fail
 	restart func(ctx context.Context, reason string) error
-	settled func(context.Context) error // told of a commit
+	settled func(context.Context) error // told that nothing is on trial
 	log     *slog.Logger
 
 	jobs     chan job // unbuffered: taken at once, or not at all
@@ -67,6 +67,10 @@ func (r *releases) run(ctx context.Context) error {
 		if err := r.judge(ctx); err != nil {
 			return err
 		}
+	}
+	// Also if it was committed by a boxd that ended before it came here.
+	if err := r.settled(ctx); err != nil {
+		r.log.Error("the end of the trial still waits", "err", err)
 	}
 	for {
 		select {
@@ -222,9 +226,6 @@ func (r *releases) judge(ctx context.Context) error {
 		}
 		if r.now().Phase != boxlink.Trial {
 			r.risen(before)
-			if err := r.settled(ctx); err != nil {
-				r.log.Error("commit", "err", err)
-			}
 			return nil
 		}
 		if n == attempts {

@@ -61,6 +61,14 @@ func TestUpdate(t *testing.T) {
 	if b.names() != "1.4.0.efi 1.5.0.efi" || strings.Contains(b.get("calls"), "reboot") {
 		t.Errorf("on the ESP: %s; systemctl %q", b.names(), b.get("calls"))
 	}
+	// A boxd that ended right after the commit: what restarts an unjudged release is
+	// ended all the same.
+	if err := b.stop(); err != nil {
+		t.Fatal(err)
+	}
+	b.put("calls", nil)
+	b.start()
+	b.until("the timer is stopped", func() bool { return strings.Contains(b.get("calls"), "stop in-camera-trial.timer\n") })
 	if reason := b.install(old.bundle, true); reason != "below_floor" {
 		t.Errorf("back: %s", reason)
 	}
