@@ -187,6 +187,10 @@ func members(t *testing.T, all map[string]*ast.StructType, name string) []string
 
 const exampleFile = overlay + "/usr/share/in-camera/room.json.example"
 
+// unlikeImages are members for a room that is no image. In one, release and boots
+// say the same, and roomd takes one or the other.
+var unlikeImages = map[string][]string{"roomd.trustConfig": {"board", "boot_count", "software", "version"}}
+
 // TestExample compares the members of the example with those that roomd reads:
 // it refuses unknown ones, and an example that lacks one teaches nothing.
 func TestExample(t *testing.T) {
@@ -194,11 +198,14 @@ func TestExample(t *testing.T) {
 	if err := json.Unmarshal([]byte(read(t, exampleFile)), &room); err != nil {
 		t.Fatal(err)
 	}
-	var trust, join map[string]json.RawMessage
+	var trust, join, paired map[string]json.RawMessage
 	if err := json.Unmarshal(room["trust"], &trust); err != nil {
 		t.Fatal(err)
 	}
 	if err := json.Unmarshal(trust["join"], &join); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(room["paired"], &paired); err != nil {
 		t.Fatal(err)
 	}
 	var rooms []map[string]json.RawMessage
@@ -207,14 +214,15 @@ func TestExample(t *testing.T) {
 	}
 	all := structs(t)
 	for typeName, example := range map[string]map[string]json.RawMessage{
-		"roomd.config": room, "roomd.directoryEntry": rooms[0], "roomd.trustConfig": trust, "roomd.joinConfig": join,
+		"roomd.config": room, "roomd.directoryEntry": rooms[0], "roomd.trustConfig": trust, "roomd.joinConfig": join, "roomd.pairedConfig": paired,
 	} {
 		var got []string
 		for name := range example {
 			got = append(got, name)
 		}
 		slices.Sort(got)
-		if want := members(t, all, typeName); !slices.Equal(got, want) {
+		want := slices.DeleteFunc(members(t, all, typeName), func(name string) bool { return slices.Contains(unlikeImages[typeName], name) })
+		if !slices.Equal(got, want) {
 			t.Errorf("%s: the example has %v; roomd reads %v", typeName, got, want)
 		}
 	}

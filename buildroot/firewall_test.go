@@ -48,11 +48,12 @@ func TestPorts(t *testing.T) {
 	var room struct {
 		Panel, Relay string
 		Trust        struct{ Address string }
+		Paired       struct{ Address string }
 	}
 	if err := json.Unmarshal([]byte(read(t, exampleFile)), &room); err != nil {
 		t.Fatal(err)
 	}
-	for what, addr := range map[string]string{"relay": room.Relay, "attestation": room.Trust.Address} {
+	for what, addr := range map[string]string{"relay": room.Relay, "attestation": room.Trust.Address, "panel": room.Paired.Address} {
 		if _, port, err := net.SplitHostPort(addr); err != nil || open["tcp/"+port] != what {
 			t.Errorf("the example has %s at %s, where the firewall opens %q", what, addr, open["tcp/"+port])
 		}
