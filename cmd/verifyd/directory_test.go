@@ -7,9 +7,11 @@ package main
 import (
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"testing"
+	"time"
 
 	"incamera/secureboot/enrol"
 	"incamera/secureboot/enrol/client"
@@ -89,6 +91,40 @@ func TestDirectory(t *testing.T) {
 	}
 	if got, err := s.staff().Directory(t.Context()); err != nil || len(got) != 0 {
 		t.Errorf("Directory = %+v, %v; want nobody", got, err)
+	}
+}
+
+// BenchmarkDirectory has 10,000 rooms. The first answer reads them all.
+func BenchmarkDirectory(b *testing.B) {
+	s := newTestSite(b, enroltest.NewVendor(b))
+	err := s.service.store.update(b.Context(), func(x *txn) error {
+		for i := range 10_000 {
+			id := fmt.Sprintf("room-%05d", i)
+			r := record{Room: enrol.Room{ID: id, Name: id, State: enrol.StateEnrolled, Address: id + ".rooms.example:7443"}, Result: make([]byte, 4<<10)}
+			text, err := r.encode()
+			if err != nil {
+				return err
+			}
+			if _, err := x.exec(`INSERT INTO rooms (id, session, secret, state, identity, ek, record) VALUES (?, '', ?, ?, ?, '', ?)`,
+				id, []byte{1}, enrol.StateEnrolled, []byte(id), text); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := s.staff()
+	began := time.Now()
+	for n := 0; b.Loop(); n++ {
+		list, err := c.Directory(b.Context())
+		if err != nil || len(list) != 10_000 {
+			b.Fatalf("%d rooms, %v", len(list), err)
+		}
+		if n == 0 {
+			b.ReportMetric(float64(time.Since(began).Milliseconds()), "ms/first")
+		}
 	}
 }
 

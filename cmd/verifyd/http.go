@@ -62,7 +62,7 @@ var routes = []route{
 	{"POST", "/v1/rooms/{id}/revoke", security, "", 0, (*service).revoke},
 	{"POST", "/v1/codes", security, mediaJSON, enrol.MaxSmall, (*service).code},
 	{"POST", "/v1/endorsement-keys", security, mediaJSON, enrol.MaxSmall, (*service).approveEK},
-	{"GET", "/v1/directory", member, "", 0, (*service).directory},
+	{"GET", "/v1/directory", member, "", 0, (*service).listDirectory},
 	{"GET", "/v1/bundles", member, "", 0, (*service).listBundles},
 	{"PUT", "/v1/bundles", security, enrol.MediaBundle, update.MaxBundle, (*service).addBundle},
 	{"GET", "/v1/bundles/{version}", member, "", 0, (*service).bundle},

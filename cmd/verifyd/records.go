@@ -252,7 +252,7 @@ func (t *txn) enrol(e *enrolment) error {
 			return err
 		}
 	}
-	return nil
+	return t.newDirectory()
 }
 
 // recordCertificates remembers what was issued, for the list of revocations.

@@ -132,7 +132,7 @@ func (v *service) revoke(r *http.Request, who *caller) (*answer, error) {
 			return err
 		}
 		room.Room.State = enrol.StateRevoked
-		if err := t.putRoom(room); err != nil {
+		if err := errors.Join(t.putRoom(room), t.newDirectory()); err != nil {
 			return err
 		}
 		if _, err := t.exec(`UPDATE certificates SET revoked = 1 WHERE room = ?`, id); err != nil {

@@ -45,6 +45,7 @@ type service struct {
 	staff       []staffConfig
 
 	references references
+	directory  directory
 
 	bundles   folder
 	uploading sync.Mutex // one bundle at a time

@@ -147,7 +147,7 @@ func (s *store) migrate(ctx context.Context) error {
 				return fmt.Errorf("schema: %w", err)
 			}
 		}
-		for name, value := range map[string]string{"schema": "1", "lock": "", "checkpoint": "", "history": "", "references": "none"} {
+		for name, value := range map[string]string{"schema": "1", "lock": "", "checkpoint": "", "history": "", "directory": "none", "references": "none"} {
 			if _, err := tx.exec(`INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING`, name, []byte(value)); err != nil {
 				return err
 			}
