@@ -31,7 +31,7 @@ func newDoors(ctx context.Context, c *config, id string, chip *tpm.TPM, log *slo
 	if c.Paired == nil {
 		return &doors{}, nil
 	}
-	_, port, err := net.SplitHostPort(c.Paired.Address)
+	host, port, err := net.SplitHostPort(c.Paired.Address)
 	if err != nil {
 		return nil, fmt.Errorf("paired: %w", err)
 	}
@@ -42,12 +42,16 @@ func newDoors(ctx context.Context, c *config, id string, chip *tpm.TPM, log *slo
 	if err := os.MkdirAll(c.State, 0o700); err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
+	var names []string
+	if ip := net.ParseIP(host); host != "" && (ip == nil || !ip.IsUnspecified()) {
+		names = []string{host} // it listens there alone
+	}
 	d := &doors{address: c.Paired.Address}
-	if d.cert, err = pairing.LoadCertificate(filepath.Join(c.State, "panel.pem"), pairing.Addresses()); err != nil {
+	if d.cert, err = pairing.LoadCertificate(filepath.Join(c.State, "panel.pem"), append(names, pairing.Addresses()...)); err != nil {
 		return nil, err
 	}
 	d.keeper, err = pairing.Open(ctx, pairing.Options{
-		Path: filepath.Join(c.State, "panels.json"), Room: func() string { return id }, Pin: pairing.PinOf(d.cert), Port: uint16(number),
+		Path: filepath.Join(c.State, "panels.json"), Room: func() string { return id }, Pin: pairing.PinOf(d.cert), Port: uint16(number), Names: names,
 		Guesses: provision.NewGuesses(chip), Display: pairing.NewNotice(c.Paired.Notice, log),
 	}, log)
 	return d, err

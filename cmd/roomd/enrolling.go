@@ -119,7 +119,9 @@ func (s *setup) enrol(ctx context.Context) error {
 			s.show(progress{needed, "Failed", "the box cannot be opened: " + err.Error()})
 			return err
 		}
-		s.show(progress{state: needed})
+		s.stop()
+		<-ctx.Done()
+		return context.Cause(ctx)
 	}
 	if err := os.MkdirAll(s.at.Identity, 0o700); err != nil {
 		return fmt.Errorf("identity: %w", err)
@@ -134,6 +136,7 @@ func (s *setup) enrol(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.done = true
 	s.stop()
 	<-ctx.Done()
 	return context.Cause(ctx)

@@ -67,7 +67,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	c.self = *setup
+	if c.self = *setup; c.self {
+		// After a power cut the file is still there, with an invitation in it.
+		if err := c.draftFile().Remove(); err != nil {
+			log.Warn("what was entered at the set-up is still there", "err", err)
+		}
+	}
 	log.Info("starting", "version", version, "room", c.Name)
 	if err := serve(ctx, c, b, log); err != nil && ctx.Err() == nil {
 		failedStart(ctx, &c, err, log)

@@ -32,7 +32,8 @@ type setup struct {
 	draft  kept.File
 
 	invited chan enrol.Invitation // the latest that a person brought
-	stop    context.CancelFunc    // of the set-up's parts, once all is done
+	stop    context.CancelFunc    // of the set-up's parts
+	done    bool                  // the room is written
 
 	mu    sync.Mutex // guards what follows
 	notes draft
@@ -62,25 +63,35 @@ func setUp(ctx context.Context, path, image string, log *slog.Logger) (config, *
 		// The panel is served nevertheless: it is where a person sees why.
 		s.log.Error("the box is not ready to be set up", "err", err)
 	}
-	parts, err := s.wire(ctx, log)
-	if err != nil {
-		return config{}, nil, errors.Join(err, s.close())
-	}
-	running, stop := context.WithCancel(ctx)
-	defer stop()
-	s.stop = stop
-	err = supervise.Run(running, log, supervise.Limits{}, parts...)
-	if err == nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		return config{}, nil, errors.Join(err, s.close())
+	for !s.done {
+		if err := s.run(ctx, log); err != nil {
+			return config{}, nil, errors.Join(err, s.close())
+		}
 	}
 	c, err := readConfig(path)
 	if err != nil {
 		return config{}, nil, errors.Join(err, s.close())
 	}
 	return c, s.box, nil
+}
+
+// run serves the panel until all is done, or the box could be opened that could
+// not before: then panels can be paired, and all begins anew.
+func (s *setup) run(ctx context.Context, log *slog.Logger) error {
+	parts, err := s.wire(ctx, log)
+	if err != nil {
+		return err
+	}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	s.stop = stop
+	if err := supervise.Run(running, log, supervise.Limits{}, parts...); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 func newSetup(path, image string, log *slog.Logger) (*setup, error) {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"incamera/cmd/internal/demo"
+	"incamera/device/pairing"
 	"incamera/secureboot/enrol"
 	"incamera/secureboot/evidence"
 	"incamera/secureboot/update"
@@ -64,6 +65,10 @@ func TestSetUp(t *testing.T) {
 	}
 	if err := p.Do(ctx, "Call/Start", map[string]any{"Room": "curie"}); !because(err, "not_supported_by_hardware") {
 		t.Errorf("a box that is no room calls: %v", err)
+	}
+	tablet := b.pair(ctx)
+	if got := b.status(ctx, tablet, "setup"); got["State"] != "Needed" {
+		t.Errorf("a paired tablet is shown %v", got)
 	}
 	try(ctx, t, p, "System/SetLanguage", map[string]any{"Language": "fr"})
 	try(ctx, t, p, "System/SetName", map[string]any{"Name": "Salle 3"})
@@ -148,12 +153,25 @@ func TestSetUp(t *testing.T) {
 	if got := b.machine.judged(t); !got[0].Healthy {
 		t.Errorf("roomd says of its health: %+v", got)
 	}
+	if got := b.status(ctx, tablet, "system"); got["Name"] != "Lyon 3" {
+		t.Errorf("the tablet of the set-up is shown %v", got)
+	}
 	meet(ctx, t, p, other)
 	b.updated(ctx, trust, p)
 	p = b.start(ctx)
 	show(ctx, t, p, map[string]string{"Updates/Running": "1.0.0", "Updates/State": "Committed"})
 	if got := b.machine.judged(t); len(got) != 1 || !got[0].Healthy {
 		t.Errorf("on trial roomd says of its health: %+v", got)
+	}
+	// A room that left the site is not in the directory of the next start.
+	if err := trust.Revoke(ctx, curie); err != nil {
+		t.Fatal(err)
+	}
+	b.cut()
+	p = b.start(ctx)
+	gone := func() bool { return p.Value("Directory/Rooms/curie") == nil }
+	if err := p.Await(ctx, "the revoked room to go", gone); err != nil {
+		t.Error(err)
 	}
 	try(ctx, t, p, "System/FactoryReset", map[string]any{"Serial": serial})
 	b.machine.mu.Lock()
@@ -258,6 +276,39 @@ func bundleOf(t *testing.T, vendor string) []byte {
 func sum(b []byte) evidence.Digest {
 	h := sha256.Sum256(b)
 	return evidence.Digest(h[:])
+}
+
+// pair pairs a tablet by what the box shows to the people before it.
+func (b *newBox) pair(ctx context.Context) *pairing.Client {
+	b.t.Helper()
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		notice, err := os.ReadFile(filepath.Join(b.dir, "pairing"))
+		line, _, _ := strings.Cut(string(notice), "\n")
+		if link, ok := strings.CutPrefix(line, "in-camera: pair a panel: "); ok {
+			tablet, err := pairing.PairWeb(ctx, link, "Tablet")
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			return tablet
+		} else if time.Since(began) > patience {
+			b.t.Fatalf("the box does not show how to pair: %q, %v", notice, err)
+		}
+	}
+}
+
+// status is what a paired tablet is shown of a branch.
+func (b *newBox) status(ctx context.Context, tablet *pairing.Client, branch string) map[string]any {
+	b.t.Helper()
+	session, err := tablet.Dial(ctx)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer func() { _ = session.CloseNow() }() // it was read
+	var out map[string]any
+	if err := tablet.Get(ctx, "/v1/status/"+branch, &out); err != nil {
+		b.t.Fatal(err)
+	}
+	return out
 }
 
 // ready connects once the box serves a room's panel.
