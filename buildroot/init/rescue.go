@@ -18,7 +18,7 @@ var remedies = map[seal.Remedy]string{
 	seal.UseRecoveryKey: "type the recovery key, which was written down when the room was set up",
 	seal.NewerRelease:   "install a newer release",
 	seal.ReinstallSlot:  "install this release again",
-	seal.ProvisionAgain: "after that, set the room up again",
+	seal.ProvisionAgain: "to start over, hold the button at power-on: it destroys the data, and the room is set up anew",
 	seal.CallService:    "call the service",
 }
 
