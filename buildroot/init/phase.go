@@ -33,10 +33,13 @@ func openChip(ctx context.Context) (*chip, error) {
 	return &chip{t, phaseLog}, nil
 }
 
-// enter extends PCR 11 with the word of a phase and notes it. If it stops between
-// the two, the log does not replay, and nobody is told that the start was good.
-func (c *chip) enter(word string) error {
-	record, digest, err := eventlog.PhaseRecord(eventlog.PCRPhases, word)
+// enter notes that the start has come to a phase.
+func (c *chip) enter(word string) error { return c.extend(eventlog.PCRPhases, word) }
+
+// extend extends a PCR with a word and notes it. If it stops between the two, the
+// log does not replay, and nobody is told that the start was good.
+func (c *chip) extend(pcr int, word string) error {
+	record, digest, err := eventlog.PhaseRecord(pcr, word)
 	if err != nil {
 		return err
 	}
@@ -53,13 +56,13 @@ func (c *chip) enter(word string) error {
 		record = append(eventlog.PhaseHeader(), record...)
 	}
 	_, err = tpm2.PCRExtend{
-		PCRHandle: tpm2.AuthHandle{Handle: eventlog.PCRPhases, Auth: tpm2.PasswordAuth(nil)},
+		PCRHandle: tpm2.AuthHandle{Handle: tpm2.TPMHandle(pcr), Auth: tpm2.PasswordAuth(nil)},
 		Digests: tpm2.TPMLDigestValues{Digests: []tpm2.TPMTHA{
 			{HashAlg: tpm2.TPMAlgSHA256, Digest: digest[:]},
 		}},
 	}.Execute(c)
 	if err != nil {
-		return fmt.Errorf("phase %s: %w", word, err)
+		return fmt.Errorf("extend PCR %d with %s: %w", pcr, word, err)
 	}
 	if _, err := f.Write(record); err != nil {
 		return fmt.Errorf("phase %s: %w", word, err)

@@ -42,6 +42,15 @@ func openData(ctx context.Context, c *chip, d *disk, r release, dog *watchdog) e
 		}
 	}
 	clear(key)
+	if c != nil {
+		word, err := vault.identity()
+		if err != nil {
+			return err
+		}
+		if err := c.extend(pcrIdentity, word); err != nil {
+			return err
+		}
+	}
 	if err := leaveFiles(runDir, ukiDir, storeDir, r); err != nil {
 		return err
 	}
