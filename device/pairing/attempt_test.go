@@ -140,6 +140,52 @@ func TestCommit(t *testing.T) {
 	})
 }
 
+// TestWithoutRun has nobody look at the clock: each limit of time holds by
+// itself.
+func TestWithoutRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRoom(t)
+		open := func() Window {
+			w, err := r.OpenWindow(PanelRole)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return w
+		}
+		w, b := open(), newBrowser(t)
+		time.Sleep(windowTime)
+		if _, err := r.Link(b.link(w, w.Role, w.secret)); !errors.Is(err, ErrClosed) {
+			t.Errorf("a window after its time: %v", err)
+		}
+		w = open()
+		g, err := r.Link(b.link(w, w.Role, w.secret))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(commitTime)
+		if err := r.Commit(t.Context(), b.commit(t, w, g)); !errors.Is(err, ErrUnknown) {
+			t.Errorf("a commit after its time: %v", err)
+		}
+		w = open()
+		_, p, a, err := r.try(w.PIN())
+		if err != nil {
+			t.Fatal(err)
+		}
+		last, _, err := p.Finish(a.Share, a.Confirm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(guessTime)
+		if _, err := r.ConfirmPIN(a.Attempt, last); !errors.Is(err, ErrClosed) {
+			t.Errorf("a guess after its time: %v", err)
+		}
+		time.Sleep(windowTime)
+		if _, _, _, err := r.try(w.PIN()); !errors.Is(err, ErrClosed) {
+			t.Errorf("a PIN after its time: %v", err)
+		}
+	})
+}
+
 // TestFull pairs as many panels as the room takes.
 func TestFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

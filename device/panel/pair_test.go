@@ -197,6 +197,15 @@ func TestPaired(t *testing.T) {
 		t.Errorf("by %q, want %q", d.By, second.Panel)
 	}
 
+	// The session of one panel does not open HTTP for the cookie of another.
+	mixed, other := http.Header{}, http.Header{}
+	first.Identify(mixed)
+	second.Identify(other)
+	mixed.Set(tokenHeader, other.Get(tokenHeader))
+	if status, text := call(t, &http.Client{Transport: withHeader{b.transport(), mixed}}, host, "/v1/status", ""); status != http.StatusUnauthorized {
+		t.Errorf("a session of another panel: %d %s", status, text)
+	}
+
 	// Unpaired, it is out within a second, for good.
 	events := b.events(t, second, host)
 	began := time.Now()
@@ -231,6 +240,21 @@ func TestPaired(t *testing.T) {
 	// A session that ended opens no HTTP.
 	_ = care.conn.CloseNow()
 	b.soon(t, func() bool { return refused(first.Get(t.Context(), "/v1/status", new(any))) == NotAuthenticated })
+}
+
+// withHeader sends each request with a header.
+type withHeader struct {
+	http.RoundTripper
+	header http.Header
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (w withHeader) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	for name, values := range w.header {
+		r.Header[name] = values
+	}
+	return w.RoundTripper.RoundTrip(r)
 }
 
 func reasonOf(m message) Reason {

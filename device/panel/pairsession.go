@@ -140,9 +140,6 @@ func (ss *session) proof(ctx context.Context) (request, *Refusal, error) {
 	if refusal == nil {
 		refusal = ss.prove(req)
 	}
-	if ss.ended() {
-		refusal = refusef(NotPaired, "the panel was unpaired")
-	}
 	return req, refusal, nil
 }
 

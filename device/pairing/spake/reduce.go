@@ -21,17 +21,17 @@ var (
 // reduce returns a number, the greatest byte first, modulo n. It takes the same
 // time for each.
 //
-// A number t*2^256 + r is t*c + r modulo n. Of 320 bits, t has 64; after one
-// step it is at most 2^32, after two and three at most 1, after four it is 0:
-// when it was 1 after three, r is below 2^224. What is left is below 2^256, and
-// so below 2n.
+// A number t*2^256 + r is t*c + r modulo n, with c below 2^224 - 2^191. Of 320
+// bits, t has 64. After one step it is below 2^32. After two it is at most 1, and
+// if it is 1, r is below 2^256 - 2^224, so that after three it is 0. What is left
+// is below 2^256, and so below 2n.
 func reduce(wide [wideSize]byte) (out [32]byte) {
 	var r [4]uint64
 	top := binary.BigEndian.Uint64(wide[:8])
 	for i := range r {
 		r[i] = binary.BigEndian.Uint64(wide[32-8*i:])
 	}
-	for range 4 {
+	for range 3 {
 		var carry, over uint64
 		for i := range r {
 			high, low := bits.Mul64(top, fold[i])
