@@ -169,23 +169,57 @@ func TestTemplates(t *testing.T) {
 	}
 }
 
-// TestReleaseKernel has post-image.sh refuse a kernel with a device of tests
-// before it makes anything.
-func TestReleaseKernel(t *testing.T) {
+// postImage runs post-image.sh on a kernel's configuration alone, as for a release
+// unless testKernel is set.
+func postImage(t *testing.T, config, testKernel string) (status int, text string, made []string) {
+	t.Helper()
 	out := t.TempDir()
 	tree, err := filepath.Abs(".")
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, out+"/kernel.config", "CONFIG_64BIT=y\nCONFIG_VIDEO_VIVID=y\n")
+	write(t, out+"/kernel.config", config)
 	cmd := exec.CommandContext(t.Context(), "board/common/post-image.sh", out, "qemu-arm64")
-	cmd.Env = append(os.Environ(), "BR2_EXTERNAL_IN_CAMERA_PATH="+tree, "HOST_DIR="+out, "TARGET_DIR="+out, "KEYS="+out,
-		"VERSION=1.5.0", "ROLLBACK=1", "SOURCE_DATE_EPOCH=0", "TEST_KERNEL=")
-	status, text := run(t, cmd)
+	cmd.Env = append(os.Environ(), "BR2_EXTERNAL_IN_CAMERA_PATH="+tree, "HOST_DIR="+out, "TARGET_DIR="+out+"/none", "KEYS="+out,
+		"VERSION=1.5.0", "ROLLBACK=1", "SOURCE_DATE_EPOCH=0", "TEST_KERNEL="+testKernel)
+	status, text = run(t, cmd)
+	return status, text, glob(t, out+"/*")
+}
+
+// TestReleaseKernel has post-image.sh refuse a kernel with a device of tests
+// before it makes anything.
+func TestReleaseKernel(t *testing.T) {
+	status, text, made := postImage(t, "CONFIG_64BIT=y\nCONFIG_VIDEO_VIVID=y\n", "")
 	if status != 1 || !strings.Contains(text, "CONFIG_VIDEO_VIVID=y") || !strings.Contains(text, "test.config") {
 		t.Errorf("post-image.sh: status %d\n%s", status, text)
 	}
-	if made := glob(t, out+"/*"); len(made) != 1 {
+	if len(made) != 1 {
 		t.Errorf("post-image.sh made %v", made)
+	}
+}
+
+// TestKernelsAsBuilt does the same with the two kernels as they were built: every
+// driver of tests in the one is named, and the other passes, to end where it
+// looks for the root.
+func TestKernelsAsBuilt(t *testing.T) {
+	const refused, noRoot = "post-image: the kernel has these lines of test.config", "/none"
+	withTests := fromShared(t, "kernel/resolved.config")
+	status, text, _ := postImage(t, withTests, "")
+	if status != 1 || !strings.Contains(text, refused) {
+		t.Errorf("the kernel with drivers of tests: status %d\n%s", status, text)
+	}
+	for _, line := range strings.Split(read(t, "board/common/linux/test.config"), "\n") {
+		if strings.HasPrefix(line, "CONFIG_") && !strings.Contains(text, line+"\n") {
+			t.Errorf("post-image.sh does not name %s", line)
+		}
+	}
+	for name, c := range map[string]struct{ config, testKernel string }{
+		"the kernel of a release":                           {fromShared(t, "kernel/resolved-release.config"), ""},
+		"the kernel with drivers of tests, where it may be": {withTests, "1"},
+	} {
+		status, text, _ := postImage(t, c.config, c.testKernel)
+		if status == 0 || strings.Contains(text, refused) || !strings.Contains(text, noRoot) {
+			t.Errorf("%s: status %d\n%s", name, status, text)
+		}
 	}
 }
