@@ -226,7 +226,7 @@ func (h *health) tell(ctx context.Context, v boxlink.Health) {
 	for {
 		err := h.box.Health(ctx, v)
 		if _, refused := errors.AsType[*boxlink.Refusal](err); err == nil || refused || ctx.Err() != nil {
-			return // what is refused is so because nothing is on trial
+			return // what is refused once is refused again
 		}
 		h.log.Warn("the box did not take the verdict", "err", err)
 		select {

@@ -363,4 +363,3 @@ func because(err error, reason string) bool {
 	e, ok := errors.AsType[*demo.RPCError](err)
 	return ok && e.Data.Reason == reason
 }
-
