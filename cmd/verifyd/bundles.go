@@ -39,6 +39,42 @@ func (v *service) addBundle(r *http.Request, who *caller) (*answer, error) {
 		_ = f.Close()           // Sync has said what there is to say
 		_ = os.Remove(f.Name()) // not there any more if it was kept
 	}()
+	a, err := v.receive(r, f)
+	if err != nil {
+		return nil, err
+	}
+	err = v.store.update(r.Context(), func(t *txn) error {
+		// From here on transactions that name files follow one another.
+		if err := t.audit(a.entry.Added, who.staff, "add bundle", a.entry.Board+" "+a.entry.Version+" "+a.entry.SHA256); err != nil {
+			return err
+		}
+		if err := t.placeFor(a.manifest, a.entry.SHA256); err != nil {
+			return err
+		}
+		if err := v.oneLog(t, a.manifest, a.seen); err != nil {
+			return err
+		}
+		if err := t.putBundle(a); err != nil {
+			return err
+		}
+		return v.bundles.keep(f, a.entry.SHA256)
+	})
+	if err != nil {
+		return nil, err
+	}
+	v.log.Info("bundle added", "board", a.entry.Board, "version", a.entry.Version, "bytes", a.entry.Size)
+	return reply(http.StatusCreated, a.entry)
+}
+
+// An arrival is a bundle that was verified and has reached the disk.
+type arrival struct {
+	entry    enrol.BundleEntry
+	manifest *update.Manifest
+	seen     evidence.Checkpoint // of the log that is in it
+}
+
+// receive writes a bundle to f and verifies it on its way.
+func (v *service) receive(r *http.Request, f *os.File) (*arrival, error) {
 	out, sum := bufio.NewWriterSize(f, 1<<20), sha256.New()
 	in := io.TeeReader(r.Body, io.MultiWriter(out, sum))
 	m, seen, err := update.OpenForSite(in, v.bundleKeys(), v.trust.Log...)
@@ -61,33 +97,26 @@ func (v *service) addBundle(r *http.Request, who *caller) (*answer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bundles: %w", err)
 	}
-	e := enrol.BundleEntry{
+	return &arrival{enrol.BundleEntry{
 		Board: m.Board, Version: m.Version, Rollback: m.Rollback, Size: info.Size(),
-		SHA256: hex.EncodeToString(sum.Sum(nil)), Added: time.Now().UTC().Truncate(time.Microsecond),
+		SHA256: hex.EncodeToString(sum.Sum(nil)), Added: time.Now().UTC(),
+	}, m, seen}, nil
+}
+
+// putBundle adds a bundle. One that is held stays as it is, and the entry then
+// says how.
+func (t *txn) putBundle(a *arrival) error {
+	e := &a.entry
+	if _, err := t.exec(`INSERT INTO bundles (board, version, rollback, size, sha256, added, approved, document, proof)
+		VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?) ON CONFLICT (board, version) DO NOTHING`,
+		e.Board, e.Version, int64(e.Rollback), e.Size, e.SHA256, e.Added.UnixMicro(), a.manifest.References, a.manifest.LogProof); err != nil {
+		return err
 	}
-	err = v.store.update(r.Context(), func(t *txn) error {
-		// From here on transactions that name files follow one another.
-		if err := t.audit(e.Added, who.staff, "add bundle", e.Board+" "+e.Version+" "+e.SHA256); err != nil {
-			return err
-		}
-		if err := t.placeFor(m, e.SHA256); err != nil {
-			return err
-		}
-		if err := v.oneLog(t, m, seen); err != nil {
-			return err
-		}
-		if _, err := t.exec(`INSERT INTO bundles (board, version, rollback, size, sha256, added, approved, document, proof)
-			VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?) ON CONFLICT (board, version) DO NOTHING`,
-			e.Board, e.Version, int64(e.Rollback), e.Size, e.SHA256, e.Added.UnixMicro(), m.References, m.LogProof); err != nil {
-			return err
-		}
-		return v.bundles.keep(f, e.SHA256)
-	})
-	if err != nil {
-		return nil, err
-	}
-	v.log.Info("bundle added", "board", e.Board, "version", e.Version, "bytes", e.Size)
-	return reply(http.StatusCreated, e)
+	var added int64
+	var approved int
+	err := t.row(`SELECT added, approved FROM bundles WHERE board = ? AND version = ?`, []any{e.Board, e.Version}, &added, &approved)
+	e.Added, e.Approved = time.UnixMicro(added).UTC(), approved != 0
+	return err
 }
 
 // bundleKeys are those that sign releases. What developers signed is for rooms
@@ -121,71 +150,6 @@ func (t *txn) placeFor(m *update.Manifest, hash string) error {
 	}
 	if n >= maxBundles {
 		return refuse(http.StatusConflict, codeConflict, fmt.Sprintf("%d bundles are held: withdraw one first", n))
-	}
-	return nil
-}
-
-// oneLog is oneHistory for a bundle, which brings the log itself. The longest of
-// them is kept: with it an older bundle is shown to be of the same history.
-func (v *service) oneLog(t *txn, m *update.Manifest, seen evidence.Checkpoint) error {
-	kept, err := t.meta("checkpoint")
-	if err != nil {
-		return err
-	}
-	var last evidence.Checkpoint
-	if len(kept) > 0 {
-		if last, err = evidence.ParseCheckpoint(kept, v.trust.Log...); err != nil {
-			return fmt.Errorf("kept checkpoint: %w", err)
-		}
-	}
-	if seen.Size < last.Size {
-		return t.earlier(seen)
-	}
-	log, err := evidence.ParseLog(m.History)
-	if err != nil {
-		return err
-	}
-	proof, err := log.ProveConsistency(last.Size)
-	if err != nil {
-		return err
-	}
-	var hashes [][]byte
-	for _, h := range proof {
-		hashes = append(hashes, h[:])
-	}
-	signed, err := evidence.ParseProof(m.LogProof)
-	if err != nil {
-		return err
-	}
-	if err := v.oneHistory(t, seen, signed.Checkpoint, hashes); err != nil {
-		return err
-	}
-	return t.setMeta("history", m.History)
-}
-
-// earlier checks that the log that was kept contains what it was at seen.
-func (t *txn) earlier(seen evidence.Checkpoint) error {
-	history, err := t.meta("history")
-	if err != nil {
-		return err
-	}
-	log, err := evidence.ParseLog(history)
-	if err != nil {
-		return fmt.Errorf("kept log: %w", err)
-	}
-	now, err := log.Checkpoint(seen.Origin)
-	if err != nil {
-		return fmt.Errorf("kept log: %w", err)
-	}
-	if now.Size < seen.Size {
-		return refuse(http.StatusForbidden, evidence.RefvalUnlogged, "the checkpoint that is kept here is newer than this bundle: add a newer bundle first")
-	}
-	proof, err := log.ProveConsistency(seen.Size)
-	if err != nil {
-		return fmt.Errorf("kept log: %w", err)
-	}
-	if err := evidence.CheckConsistency(seen, now, proof); err != nil {
-		return refuse(http.StatusForbidden, evidence.RefvalUnlogged, "the log of this bundle is not the one that was seen here before")
 	}
 	return nil
 }
