@@ -120,6 +120,9 @@ func secondBrowser(t *testing.T, room *box, b, other *browsertest.Browser, host 
 		}
 		b.Shoot(folder, "panels-"+s.name+"-en")
 	}
+	if text := browsertest.Eval[string](b, `document.querySelector('[data-field="pair-pin"]').textContent`); !strings.Contains(strings.ReplaceAll(text, " ", ""), (<-room.shown).PIN()) {
+		t.Errorf("the PIN is told as %q", text)
+	}
 	_, fragment, _ := strings.Cut(browsertest.Eval[string](b, `document.querySelector('.pair-link').textContent`), "#")
 	other.Run(chromedp.Navigate("https://" + host + "/pair?lang=en"))
 	other.Until(unpairedScreen)
@@ -212,14 +215,16 @@ func TestPINBrowser(t *testing.T) {
 	room.srv.Publish(calm)
 	host := room.servePaired(t)
 	w := <-room.shown
-	b.Run(chromedp.Navigate("https://" + host + "/?lang=en"))
-	b.Until(`document.querySelector('[data-input="pin"]')`)
-	for _, s := range sizes {
-		b.Size(s.width, s.height)
-		for _, f := range browsertest.Eval[[]string](b, faults) {
-			t.Errorf("%s: %s", s.name, f)
+	for _, lang := range append(languages.Of, "en") {
+		b.Run(chromedp.Navigate("https://" + host + "/?lang=" + lang))
+		b.Until(`document.querySelector('[data-input="pin"]') && document.documentElement.lang === "` + lang + `"`)
+		for _, s := range sizes {
+			b.Size(s.width, s.height)
+			for _, f := range browsertest.Eval[[]string](b, faults) {
+				t.Errorf("%s %s: %s", lang, s.name, f)
+			}
+			b.Shoot(folder, "pin-"+s.name+"-"+lang)
 		}
-		b.Shoot(folder, "pin-"+s.name+"-en")
 	}
 	wrong := "00000000"
 	if w.PIN() == wrong {
