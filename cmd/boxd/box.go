@@ -110,6 +110,7 @@ const (
 // the group of the room's daemon, in which nobody else is, and the kernel lets no
 // other connect.
 func (d *daemon) serve(ctx context.Context, ln net.Listener) error {
+	told := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := &http.Server{
@@ -126,6 +127,9 @@ func (d *daemon) serve(ctx context.Context, ln net.Listener) error {
 	select {
 	case <-ctx.Done():
 	case err = <-failed: // systemd starts boxd anew
+	}
+	if told.Err() != nil {
+		err = nil // to be told to stop is no failure
 	}
 	cancel()
 	stopping, stopped := context.WithTimeout(context.WithoutCancel(ctx), stopTime)

@@ -44,6 +44,27 @@ func device(t *testing.T, dir, parent, disk string, parts ...string) {
 	}
 }
 
+// TestPulled: a stick that cannot be read on is not a bundle that ends.
+func TestPulled(t *testing.T) {
+	folder, err := os.Open(t.TempDir()) // which gives no bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	_, err = pulled{folder}.Read(make([]byte, 1))
+	if refusal, ok := errors.AsType[*boxlink.Refusal](err); !ok || refusal.Reason != boxlink.Absent {
+		t.Errorf("%v", err)
+	}
+	end, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end.Close()
+	if _, err := (pulled{end}).Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("at its end: %v", err)
+	}
+}
+
 // drawer is a set of sticks: what a mounter finds in a folder of devices.
 func drawer(t *testing.T, own slots) (*sticks, string) {
 	t.Helper()
