@@ -45,8 +45,8 @@ func (j *judge) Health(_ context.Context, h boxlink.Health) error {
 	return nil
 }
 
-// A start is one start of a room, in which parts work or not.
-type start struct {
+// A morning is one start of a room, in which parts work or not.
+type morning struct {
 	trial             bool
 	before            *past // nil: there was no start before
 	camera, tpm       error
@@ -57,7 +57,7 @@ type start struct {
 var errGone = errors.New("gone")
 
 // run lets a start come to its verdict, and returns it with what is kept then.
-func (s start) run(t *testing.T) (boxlink.Health, past) {
+func (s morning) run(t *testing.T) (boxlink.Health, past) {
 	t.Helper()
 	j := &judge{phase: boxlink.Steady, deaf: s.deaf, verdicts: make(chan boxlink.Health, 2)}
 	if s.trial {
@@ -104,29 +104,29 @@ func (s start) run(t *testing.T) (boxlink.Health, past) {
 func TestHealth(t *testing.T) {
 	all, nothing := &past{1, true, true}, &past{1, false, false}
 	for name, tt := range map[string]struct {
-		start
+		morning
 		healthy bool
 		wrong   string // what the verdict names, alone
 		keeps   past
 	}{
-		"all works":            {start{panel: true, site: true, before: all}, true, "", past{1, true, true}},
-		"all works, on trial":  {start{panel: true, site: true, before: all, trial: true}, true, "", past{1, true, true}},
-		"first start, no site": {start{panel: true}, true, "", past{1, true, false}},
-		"boxd answers late":    {start{panel: true, deaf: 1}, true, "", past{1, true, false}},
+		"all works":            {morning{panel: true, site: true, before: all}, true, "", past{1, true, true}},
+		"all works, on trial":  {morning{panel: true, site: true, before: all, trial: true}, true, "", past{1, true, true}},
+		"first start, no site": {morning{panel: true}, true, "", past{1, true, false}},
+		"boxd answers late":    {morning{panel: true, deaf: 1}, true, "", past{1, true, false}},
 
-		"no panel":              {start{site: true, before: all, trial: true}, false, "panel", *all},
-		"the TPM does not sign": {start{panel: true, site: true, tpm: errGone, before: all, trial: true}, false, "tpm", *all},
-		"the camera is lost":    {start{panel: true, site: true, camera: errGone, before: all, trial: true}, false, "camera", *all},
-		"no word of before":     {start{panel: true, site: true, camera: errGone, trial: true}, false, "camera", past{}},
-		"the site is lost":      {start{panel: true, before: all, trial: true}, false, "site", *all},
+		"no panel":              {morning{site: true, before: all, trial: true}, false, "panel", *all},
+		"the TPM does not sign": {morning{panel: true, site: true, tpm: errGone, before: all, trial: true}, false, "tpm", *all},
+		"the camera is lost":    {morning{panel: true, site: true, camera: errGone, before: all, trial: true}, false, "camera", *all},
+		"no word of before":     {morning{panel: true, site: true, camera: errGone, trial: true}, false, "camera", past{}},
+		"the site is lost":      {morning{panel: true, before: all, trial: true}, false, "site", *all},
 
-		"neither was there before":   {start{panel: true, camera: errGone, before: nothing, trial: true}, true, "", past{1, false, false}},
-		"a camera busy in a meeting": {start{panel: true, site: true, camera: errGone, film: true, before: all, trial: true}, true, "", past{1, true, true}},
+		"neither was there before":   {morning{panel: true, camera: errGone, before: nothing, trial: true}, true, "", past{1, false, false}},
+		"a camera busy in a meeting": {morning{panel: true, site: true, camera: errGone, film: true, before: all, trial: true}, true, "", past{1, true, true}},
 
 		// Without a trial it is the room's new state, which the next one is judged by.
-		"the camera is unplugged": {start{panel: true, site: true, camera: errGone, before: all}, false, "camera", past{1, false, true}},
-		"the site is away":        {start{panel: true, before: all}, false, "site", past{1, true, false}},
-		"all came back":           {start{panel: true, site: true, before: nothing}, true, "", past{1, true, true}},
+		"the camera is unplugged": {morning{panel: true, site: true, camera: errGone, before: all}, false, "camera", past{1, false, true}},
+		"the site is away":        {morning{panel: true, before: all}, false, "site", past{1, true, false}},
+		"all came back":           {morning{panel: true, site: true, before: nothing}, true, "", past{1, true, true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v, now := tt.run(t)
