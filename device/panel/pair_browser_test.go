@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -215,7 +216,7 @@ func TestPINBrowser(t *testing.T) {
 	room.srv.Publish(calm)
 	host := room.servePaired(t)
 	w := <-room.shown
-	for _, lang := range append(languages.Of, "en") {
+	for _, lang := range slices.Concat(languages.Of, []string{"en"}) {
 		b.Run(chromedp.Navigate("https://" + host + "/?lang=" + lang))
 		b.Until(`document.querySelector('[data-input="pin"]') && document.documentElement.lang === "` + lang + `"`)
 		for _, s := range sizes {

@@ -4,6 +4,10 @@
 // the same tree over HTTP, for the touch panel, for roomctl and for scripts of
 // integrators alike. There is no other door.
 //
+// Who comes in over loopback sits at the room's own computer and may look after
+// it ([Server.Serve]); who comes in over TLS is paired and has the role that
+// pairing gave ([Server.ServePaired]).
+//
 // The package shows state and owns none. The wirer publishes what the call
 // engine, the hardware and the group say ([Server.Publish]); panels read it,
 // follow it and ask for changes, which go through the small interfaces of
@@ -170,8 +174,8 @@ func (s *Server) Publish(f func(tx *Tx)) {
 	s.store.apply(tx)
 }
 
-// Serve answers on l until ctx is done, then lets requests that run finish for
-// up to 5 s, closes every session and returns the cause of ctx.
+// Serve answers on l, which only this computer may reach unless it speaks TLS,
+// until ctx is done, then lets requests that run finish for up to 5 s, closes every session and returns the cause of ctx.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	hs := &http.Server{
 		Handler:           s.Handler(),
