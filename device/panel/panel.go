@@ -175,7 +175,8 @@ func (s *Server) Publish(f func(tx *Tx)) {
 }
 
 // Serve answers on l, which only this computer may reach unless it speaks TLS,
-// until ctx is done, then lets requests that run finish for up to 5 s, closes every session and returns the cause of ctx.
+// until ctx is done. It then lets requests that run finish for up to 5 s, closes
+// every session and returns the cause of ctx.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	hs := &http.Server{
 		Handler:           s.Handler(),
