@@ -34,6 +34,7 @@ type room struct {
 	number   int
 	site     *site
 	network  *harness.Network
+	life     *testing.T // for which the box stays on: longer than a step
 
 	on    *boot
 	panel *panel.Client
@@ -43,7 +44,8 @@ type room struct {
 func (r *room) switchOn(t *testing.T, name string, o harness.Options) {
 	t.Helper()
 	o.Network, o.Number, o.Restarts = r.network, r.number, true
-	r.on = r.bootWith(t, name, siteFor, o)
+	t.Logf("%s is switched on", r.name)
+	r.on = r.bootWith(r.life, name, siteFor, o)
 }
 
 // connect opens the panel's API of the room, once it serves that, as the room of
@@ -127,7 +129,13 @@ func (r *room) join(t *testing.T) {
 	// The chip is a program, for which no maker vouches: staff list it by hand.
 	r.site.do(t, nil, "approve-chip", r.panel.Text("Enrolment/Chip"))
 	r.do(t, "Enrolment/Start", map[string]any{"Invitation": invitation})
-	r.awaitText(t, stepFor, "Setup/State", "Waiting")
+	r.await(t, stepFor, "an answer of the site", func() bool {
+		state := r.panel.Text("Setup/State")
+		return state == "Waiting" || state == "Needed" && r.panel.Text("Enrolment/LastError") != ""
+	}, "Setup", "Enrolment")
+	if r.panel.Text("Setup/State") != "Waiting" {
+		t.Fatalf("the site does not take the room: %v %v", r.panel.Value("Setup"), r.panel.Value("Enrolment"))
+	}
 	r.site.do(t, nil, "approve", r.id)
 	r.connect(t, r.id)
 	if r.panel.Name != r.name {

@@ -58,8 +58,8 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.network.Close)
-	w.a = &room{box: newBoxNumber(t, 0), id: "vauban", name: "Vauban", number: 0, site: w.site, network: w.network}
-	w.b = &room{box: newBoxNumber(t, 1), id: "curie", name: "Curie", number: 1, site: w.site, network: w.network}
+	w.a = &room{box: newBoxNumber(t, 0), id: "vauban", name: "Vauban", number: 0, site: w.site, network: w.network, life: t}
+	w.b = &room{box: newBoxNumber(t, 1), id: "curie", name: "Curie", number: 1, site: w.site, network: w.network, life: t}
 	w.log = filepath.Join(w.a.Dir, "writes.log")
 	return w
 }
