@@ -7,7 +7,7 @@
 // It says that it is ready, writes the firmware's event log to the console, and
 // switches the box off:
 //
-//	probe: ready
+//	probe: ready after SECONDS s
 //	probe: log SIZE SHA256 LINES
 //	probe: | base64 of 48 bytes, LINES times
 //	probe: end
@@ -49,7 +49,11 @@ const (
 
 // tell writes that the kernel has started, and the log once the kernel has it.
 func tell(ctx context.Context, w io.Writer) error {
-	if _, err := io.WriteString(w, "probe: ready\n"); err != nil {
+	var since unix.Timespec // since the kernel began to keep time
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &since); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(w, "probe: ready after %.2f s\n", time.Duration(since.Nano()).Seconds()); err != nil {
 		return err
 	}
 	if err := unix.Mount("sysfs", "/sys", "sysfs", unix.MS_RDONLY, ""); err != nil {
