@@ -27,6 +27,7 @@ fi
 # half of it there, init finds the partition that belongs to the UKI.
 # What starts before anybody knows the time takes that of clock-epoch.
 rm -f system.img
+: >"$TARGET_DIR/usr/lib/clock-epoch" # first: a new file gives its folder a new time
 find "$TARGET_DIR" -exec touch -hcd "@$SOURCE_DATE_EPOCH" {} +
 touch -d "@${CLOCK_EPOCH:-$SOURCE_DATE_EPOCH}" "$TARGET_DIR/usr/lib/clock-epoch"
 env -u SOURCE_DATE_EPOCH mksquashfs "$TARGET_DIR" system.img -quiet -no-progress -noappend -comp zstd -Xcompression-level "${ZSTD_LEVEL:-15}" -b 256K -processors 2 \
