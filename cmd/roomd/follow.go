@@ -58,7 +58,7 @@ func (f *follower) run(ctx context.Context) error {
 		}
 		if f.rooms != nil && now.After(directory) {
 			if err := f.directory(ctx); err == nil {
-				directory = now.Add(directoryStep + rand.N(directoryStep/10)) // the rooms of a site are a herd
+				directory = now.Add(directoryStep + rand.N(directoryStep/10)) //nolint:gosec // no secret: the rooms of a site are a herd
 			} else if ctx.Err() == nil {
 				f.log.Debug("the site's directory is not known", "err", err)
 			}

@@ -60,11 +60,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	c, err := readConfig(*path)
 	var b *roomBox
 	if *setup && errors.Is(err, fs.ErrNotExist) {
-		if c, b, err = setUp(ctx, *path, *image, log); ctx.Err() != nil {
-			return nil
-		}
+		c, b, err = setUp(ctx, *path, *image, log)
 	}
-	if err != nil {
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return nil //nolint:nilerr // it was told to stop, which is no error
+	case err != nil:
 		return err
 	}
 	if c.self = *setup; c.self {

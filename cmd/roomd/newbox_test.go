@@ -106,7 +106,7 @@ func free(ctx context.Context, t *testing.T) string {
 func startChip(t *testing.T) string {
 	t.Helper()
 	state := t.TempDir()
-	sockets, err := os.MkdirTemp("", "chip-") // the path of a socket is short
+	sockets, err := os.MkdirTemp("", "chip-") //nolint:usetesting // the path of a socket is short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func newMachine() *machine {
 // serve listens as boxd does and returns the socket.
 func (m *machine) serve(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "box-") // the path of a socket is short
+	dir, err := os.MkdirTemp("", "box-") //nolint:usetesting // the path of a socket is short
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func (o *owner) bundles(ctx context.Context, board string) ([]enrol.BundleEntry,
 // next sets when to look again.
 func (o *owner) next(err error) {
 	if err == nil {
-		o.check.Reset(checkStep + rand.N(checkStep/10)) // the rooms of a site are a herd
+		o.check.Reset(checkStep + rand.N(checkStep/10)) //nolint:gosec // no secret: the rooms of a site are a herd
 		return
 	}
 	o.Log.Info("the site's releases are not known", "err", err)

@@ -311,4 +311,4 @@ func (r *room) happens(events <-chan map[string]any, want map[string]any) {
 	}
 }
 
-var unavailable = fmt.Errorf("%w: no route", client.ErrUnavailable)
+var errSilent = fmt.Errorf("%w: no route", client.ErrUnavailable)

@@ -140,7 +140,7 @@ func TestNotInstalled(t *testing.T) {
 			r.machine.refuse = &boxlink.Refusal{Reason: "sig_invalid", Detail: "signed by nobody known"}
 		}, "sig_invalid"},
 		"cut short":   {func(r *room) { r.site.cut = true }, "interrupted"},
-		"unreachable": {func(r *room) { r.site.err = unavailable }, "unreachable"},
+		"unreachable": {func(r *room) { r.site.err = errSilent }, "unreachable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRoom(t)
@@ -179,7 +179,7 @@ func TestCheckFails(t *testing.T) {
 	r := newRoom(t)
 	r.await(map[string]any{"Offered/site-1.1.0/Source": "Site"})
 	r.site.mu.Lock()
-	r.site.err = unavailable
+	r.site.err = errSilent
 	r.site.mu.Unlock()
 	if err := r.try("Check", nil); !refused(err, "upstream_unreachable") {
 		t.Errorf("a site that does not answer: %v", err)
