@@ -81,7 +81,7 @@ run-image: image ## Boot the image here, with its console on this terminal and i
 # raises the floor; and C, whose room does not become healthy. The certificates of
 # the room under test begin today: its clock must know that.
 E2E := $(IMAGE)/e2e
-e2e-images: board-log
+e2e-images: board-log ## The images and bundles that the tests of make e2e boot
 	@$(call INSTALL,openssl)
 	@$(ALONE); buildroot/e2e/overlay $(IMAGE)/overlay; rm -rf $(IMAGE)/unhealthy $(E2E); mkdir -p $(IMAGE)/unhealthy/usr/lib/systemd/system/roomd.service.d; \
 	  printf '[Service]\nExecStart=\nExecStart=/usr/bin/roomd -config /usr/share/in-camera-test/none.json\n' >$(IMAGE)/unhealthy/usr/lib/systemd/system/roomd.service.d/unhealthy.conf; \

@@ -124,6 +124,24 @@ func TestWhatItSays(t *testing.T) {
 	}
 }
 
+// TestImageVersion checks what make image calls a build: its tag if that is
+// semantic, and otherwise a number that grows with each commit.
+func TestImageVersion(t *testing.T) {
+	tool(t, "make")
+	for version, want := range map[string]string{
+		"v1.2.3": "1.2.3", "1.2.3-rc.1": "1.2.3-rc.1", "v1.2.3-dirty": "1.2.3-dirty",
+		"5c4284c-dirty": "0.1.0-dev.N", "v1.2.3-4-g5c4284c": "0.1.0-dev.N", "v1.2.3+4": "0.1.0-dev.N", "dev": "0.1.0-dev.N",
+	} {
+		cmd := exec.CommandContext(t.Context(), "make", "-C", "..", "-n", "image", "VERSION="+version)
+		cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=") // the tests run in a make of their own
+		status, out := run(t, cmd)
+		m := regexp.MustCompile(` VERSION=(\S+) ROLLBACK=`).FindStringSubmatch(out)
+		if status != 0 || m == nil || regexp.MustCompile(`^0\.1\.0-dev\.\d+$`).ReplaceAllString(m[1], "0.1.0-dev.N") != want {
+			t.Errorf("VERSION=%s: status %d, the image is called %q; want %s", version, status, m, want)
+		}
+	}
+}
+
 // TestVersions has post-build.sh refuse what no bundle could name.
 func TestVersions(t *testing.T) {
 	tree, err := filepath.Abs(".")
