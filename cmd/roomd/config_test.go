@@ -211,3 +211,18 @@ func FuzzConfig(f *testing.F) {
 		}
 	})
 }
+
+// FuzzImage checks that what is accepted has nothing of a room in it, and that no
+// stranger reaches its panel unpaired.
+func FuzzImage(f *testing.F) {
+	f.Add(builtIn)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		c, err := parseImage(in)
+		if err != nil {
+			return
+		}
+		if c.ID != "" || c.Rooms != nil || c.TPM == none || c.Trust == nil || c.Trust.Join != nil || checkPanel(c.Panel) != nil {
+			t.Errorf("accepted %+v", c)
+		}
+	})
+}

@@ -88,7 +88,7 @@ func (h *health) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	before := past{Camera: true} // that there is none must be known
+	before := past{Camera: trial} // on trial that there is none must be known
 	if err := h.file.Load(&before); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		h.log.Warn("how the room was before is not known", "err", err)
 	}
@@ -96,44 +96,70 @@ func (h *health) run(ctx context.Context) error {
 	defer stop()
 	var work sync.WaitGroup
 	defer work.Wait()
-	need := map[string]error{thePanel: errPending}
+	need := map[string]error{thePanel: errPending, theSite: errPending}
 	h.probe(probes, &work, need, theTPM, h.sign)
 	if h.camera != nil {
 		h.probe(probes, &work, need, theCamera, func() error { return h.camera(probes) })
 	}
-	need[theSite] = errPending
-
-	for !settled(need, before) {
+	known := &knowledge{health: h, saved: before}
+	for !settled(need, before) && probes.Err() == nil {
 		select {
 		case f := <-h.found:
-			if need[f.part] != nil { // else it has worked, which is enough
-				need[f.part] = f.err
+			take(need, f)
+			if !trial {
+				known.learn(need, before.Site) // a site may take a while to be reached
 			}
-			continue
 		case <-probes.Done():
 		}
-		break
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	healthy := settled(need, before)
 	h.tell(ctx, found(healthy, need, before))
-	now := past{Version: 1, Camera: need[theCamera] == nil, Site: need[theSite] == nil}
-	if healthy || !trial {
-		h.keep(now)
+	if trial && !healthy {
+		<-ctx.Done() // the release before comes back, to what it knows
+		return context.Cause(ctx)
 	}
 	for {
+		known.learn(need, false)
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case f := <-h.found:
-			if f.part == theSite && !now.Site && (healthy || !trial) {
-				now.Site = true
-				h.keep(now)
-			}
+			take(need, f)
 		}
 	}
+}
+
+// take notes a finding. What has worked once is enough: a camera that a meeting
+// uses cannot be opened again.
+func take(need map[string]error, f finding) {
+	if need[f.part] != nil {
+		need[f.part] = f.err
+	}
+}
+
+// knowledge is what the next start is judged by.
+type knowledge struct {
+	*health
+	saved past
+}
+
+// learn keeps what was found, if it is another than before. away: the site was
+// reached before, and there is time yet.
+func (k *knowledge) learn(need map[string]error, away bool) {
+	now := past{Version: 1, Camera: k.saved.Camera, Site: need[theSite] == nil || away}
+	if err := need[theCamera]; !errors.Is(err, errPending) {
+		now.Camera = err == nil
+	}
+	if now == k.saved {
+		return
+	}
+	if err := k.file.Save(now); err != nil {
+		k.log.Error("how the room is is not kept", "err", err)
+	}
+	k.saved = now
 }
 
 // onTrial asks boxd whether what runs has yet to prove itself.
@@ -234,12 +260,6 @@ func (h *health) tell(ctx context.Context, v boxlink.Health) {
 			return
 		case <-time.After(healthStep):
 		}
-	}
-}
-
-func (h *health) keep(p past) {
-	if err := h.file.Save(p); err != nil {
-		h.log.Error("how the room is is not kept", "err", err)
 	}
 }
 

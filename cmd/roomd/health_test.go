@@ -109,10 +109,11 @@ func TestHealth(t *testing.T) {
 		wrong   string // what the verdict names, alone
 		keeps   past
 	}{
-		"all works":            {morning{panel: true, site: true, before: all}, true, "", past{1, true, true}},
-		"all works, on trial":  {morning{panel: true, site: true, before: all, trial: true}, true, "", past{1, true, true}},
-		"first start, no site": {morning{panel: true}, true, "", past{1, true, false}},
-		"boxd answers late":    {morning{panel: true, deaf: 1}, true, "", past{1, true, false}},
+		"all works":              {morning{panel: true, site: true, before: all}, true, "", past{1, true, true}},
+		"all works, on trial":    {morning{panel: true, site: true, before: all, trial: true}, true, "", past{1, true, true}},
+		"first start, no site":   {morning{panel: true}, true, "", past{1, true, false}},
+		"first start, no camera": {morning{panel: true, site: true, camera: errGone}, true, "", past{1, false, true}},
+		"boxd answers late":      {morning{panel: true, deaf: 1}, true, "", past{1, true, false}},
 
 		"no panel":              {morning{site: true, before: all, trial: true}, false, "panel", *all},
 		"the TPM does not sign": {morning{panel: true, site: true, tpm: errGone, before: all, trial: true}, false, "tpm", *all},
