@@ -75,6 +75,12 @@ var setupScenes = []scene{
 	{"setup-invitation-broken", factory, []string{langAndOn, nameAndOn, netAndOn, "write invitation ic1.half", inviteOn}, `document.querySelector('[data-input="invitation"][aria-invalid]')`},
 	{"setup-check", factory, []string{langAndOn, "write name " + longName, nameAndOn, netAndOn, "write invitation " + inviteLine, inviteOn}, fmt.Sprintf(onScreen, "setup-check")},
 	{"setup-enrolling", settingUp("Enrolling", func(tx *Tx) { tx.Set("Setup/Detail", "makes its keys in the security chip") }), nil, fmt.Sprintf(onScreen, "setup-enrolling")},
+	{"setup-retrying", settingUp("Enrolling", func(tx *Tx) {
+		tx.Set("Enrolment/LastError", "Unreachable")
+		tx.Set("Setup/Detail", "the site's verifier at verifier.example:8444 does not answer")
+	}), nil, fmt.Sprintf(onScreen, "setup-enrolling") + ` && document.querySelector('[data-reason="Unreachable"]')`},
+	{"setup-chip", settingUp("Waiting", func(tx *Tx) { tx.Set("Enrolment/LastError", "ChipUnknown") }), nil,
+		fmt.Sprintf(onScreen, "setup-waiting") + ` && document.querySelector('[data-reason="ChipUnknown"]')`},
 	{"setup-waiting", settingUp("Waiting", func(tx *Tx) { tx.Set("Enrolment/Site", "Agence d’Auvergne-Rhône-Alpes") }), nil, fmt.Sprintf(onScreen, "setup-waiting")},
 	{"setup-failed", settingUp("Needed", func(tx *Tx) {
 		tx.Set("Enrolment/LastError", "OtherVerifier")
@@ -206,6 +212,16 @@ func TestSetUp(t *testing.T) {
 	b.Touch(`[data-action="setup-to-network"]`)
 	b.Until(`document.querySelector('[data-input="gateway"]')?.value === "10.0.0.1"`) // nothing is lost
 	act(b, `[data-method="Dhcp"]`)
+	act(b, netAndOn)
+	room.did(t, "network false invalid Prefix invalid IP []")
+	act(b, inviteOn)
+	b.Touch(`[data-action="setup-join"]`)
+	room.did(t, "enrol "+inviteLine)
+	b.Until(fmt.Sprintf(onScreen, "setup-enrolling")) // and no word of the failure before
+
+	// While the room asks again and again, a person may change the network.
+	b.Until(`document.querySelector('[data-screen="setup-enrolling"] [data-reason="Unreachable"]')`)
+	b.Touch(`[data-action="setup-to-network"]`)
 	act(b, netAndOn)
 	room.did(t, "network false invalid Prefix invalid IP []")
 	act(b, inviteOn)

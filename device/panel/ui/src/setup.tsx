@@ -20,9 +20,11 @@ interface Draft {
   dns: string;
   invitation: string;
   wrong: string; // the field that is to blame
+  begun: boolean; // a try has just begun; what is said of an earlier one is old
 }
 
 const invitationMax = 320;
+const beginsMs = 1500;
 const wired = (m: Model): Network | undefined => m.status.Network;
 
 /** invitationOf takes out what pasting puts in: line breaks and spaces. */
@@ -34,6 +36,8 @@ const groups = (hex: string): string[] => hex.replace(/[^0-9a-z]/gi, "").slice(0
 
 /** Setup makes a new box a room of a site. What a person has not sent yet is kept here alone. */
 export class Setup extends Component<ScreenProps, Draft> {
+  private before: string | undefined; // the state of the set-up when it was last drawn
+
   constructor(p: ScreenProps) {
     super(p);
     const s = p.m.status;
@@ -48,13 +52,15 @@ export class Setup extends Component<ScreenProps, Draft> {
       dns: (n.Dns || []).join(", "),
       invitation: "",
       wrong: "",
+      begun: false,
     };
   }
 
-  /** componentDidUpdate follows what another panel began. */
+  /** componentDidUpdate follows what another panel began, once. */
   componentDidUpdate(): void {
-    const setup = this.props.m.status.Setup;
-    if (setup && setup.State === "Enrolling" && this.state.step !== "sent") this.go("sent");
+    const now = (this.props.m.status.Setup || {}).State;
+    if (now === "Enrolling" && this.before === "Needed" && this.state.step !== "sent") this.go("sent");
+    this.before = now;
   }
 
   private go(step: Step): void {
@@ -97,7 +103,10 @@ export class Setup extends Component<ScreenProps, Draft> {
     const invitation = invitationOf(this.state.invitation);
     this.props.m.act("enrol", "Enrolment/Start", { Invitation: invitation }, () => false, "waits.save", {
       repeat: true,
-      then: () => this.go("sent"),
+      then: () => {
+        this.setState({ step: "sent", wrong: "", begun: true });
+        setTimeout(() => this.setState({ begun: false }), beginsMs);
+      },
       failed: (r) => {
         if (!this.blame(r)) return false;
         this.go("invitation");
@@ -110,12 +119,12 @@ export class Setup extends Component<ScreenProps, Draft> {
   render(): VNode {
     const m = this.props.m;
     const state = m.status.Setup && m.status.Setup.State;
-    const failure = (m.status.Enrolment && m.status.Enrolment.LastError) || "";
+    const failure = (!this.state.begun && m.status.Enrolment && m.status.Enrolment.LastError) || "";
     if (!m.facilities) return <Elsewhere m={m} />;
     if (this.state.step !== "sent") return this.page();
-    if (state === "Waiting") return <Waiting m={m} again={() => this.go("invitation")} />;
+    if (state === "Waiting") return <Waiting m={m} why={failure} ways={this.ways()} />;
     if (state === "Needed" && failure !== "") return this.failed(failure);
-    return <Enrolling m={m} />;
+    return <Enrolling m={m} why={failure} ways={failure === "" ? [] : this.ways()} />;
   }
 
   private page(): VNode {
@@ -261,19 +270,26 @@ export class Setup extends Component<ScreenProps, Draft> {
     ];
   }
 
+  /** ways lead back to what may have been wrong. */
+  private ways(): VNode[] {
+    const m = this.props.m;
+    const way = (to: Step, label: Key): VNode => (
+      <Touch m={m} action={"setup-to-" + to} kind="small" icon="back" label={t(label)} onTouch={() => this.go(to)} />
+    );
+    const invitation = way("invitation", "setup.to.invitation");
+    return wired(m) ? [way("network", "setup.to.network"), invitation] : [invitation];
+  }
+
   private failed(why: string): VNode {
     const m = this.props.m;
-    const words = reason("setup.err." + why, "");
     return (
       <main key="failed" class="screen setup" data-screen="setup-failed">
         <div class="setup-card">
           <Heading key="failed">{t("setup.failed")}</Heading>
-          <p class="bad big-line"><Icon name="octagon" /><span data-field="setup-error" data-reason={why}>{words.title}</span></p>
-          <p class="hint large">{words.remedy}</p>
+          <Why code={why} />
           <Detail m={m} />
           <div class="answers onward">
-            {wired(m) && <Touch m={m} action="setup-to-network" kind="small" icon="back" label={t("setup.to.network")} onTouch={() => this.go("network")} />}
-            <Touch m={m} action="setup-to-invitation" kind="small" icon="back" label={t("setup.to.invitation")} onTouch={() => this.go("invitation")} />
+            {this.ways()}
             {whole(this.state.invitation) && (
               <Touch m={m} action="setup-join" kind="primary go" icon="sync" label={t("setup.retry")} pending="enrol" onTouch={() => this.join()} />
             )}
@@ -284,31 +300,54 @@ export class Setup extends Component<ScreenProps, Draft> {
   }
 }
 
+/** Why is what went wrong and what to do. */
+function Why(p: { code: string }): VNode {
+  const words = reason("setup.err." + p.code, "");
+  return (
+    <div class="why">
+      <p class="bad big-line"><Icon name="octagon" /><span data-field="setup-error" data-reason={p.code}>{words.title}</span></p>
+      <p class="hint large">{words.remedy}</p>
+    </div>
+  );
+}
+
 /** Detail is what the room says of it in plain English, for whoever helps from afar. */
 function Detail(p: ScreenProps): VNode | null {
   const text = (p.m.status.Setup && p.m.status.Setup.Detail) || "";
   return text === "" ? null : <p class="detail" lang="en"><bdi data-field="setup-detail">{text}</bdi></p>;
 }
 
-function Enrolling(p: ScreenProps): VNode {
+interface TryProps extends ScreenProps {
+  why: string; // what the present try has met, if anything
+  ways: VNode[];
+}
+
+/** Enrolling is a try that goes on by itself, also when it meets something that may pass. */
+function Enrolling(p: TryProps): VNode {
   return (
-    <main key="enrolling" class="screen joining" data-screen="setup-enrolling">
-      <span class="spinner" aria-hidden="true" />
-      <Heading key="enrolling">{t("setup.enrolling")}</Heading>
-      <Detail m={p.m} />
-      <p class="hint">{t("setup.enrolling.hint")}</p>
+    <main key="enrolling" class="screen setup" data-screen="setup-enrolling">
+      <div class="setup-card">
+        <span class="spinner" aria-hidden="true" />
+        <Heading key="enrolling">{t("setup.enrolling")}</Heading>
+        {p.why === "" ? <p class="hint large">{t("setup.enrolling.hint")}</p> : <Why code={p.why} />}
+        {p.why !== "" && <p class="hint large">{t("setup.keeps")}</p>}
+        <Detail m={p.m} />
+        <div class="answers onward">{p.ways}</div>
+      </div>
     </main>
   );
 }
 
-function Waiting(p: { m: Model; again: () => void }): VNode {
+/** Waiting shows what the site's staff need to admit the room. */
+function Waiting(p: TryProps): VNode {
   const e = p.m.status.Enrolment || {};
   return (
     <main key="waiting" class="screen setup" data-screen="setup-waiting">
       <div class="setup-card">
         <span class="spinner" aria-hidden="true" />
         <Heading key="waiting">{t("setup.waiting")}</Heading>
-        <p class="hint large">{t("setup.waiting.hint")}</p>
+        {p.why !== "" && <Why code={p.why} />}
+        {p.why === "" && <p class="hint large">{t("setup.waiting.hint")}</p>}
         {e.Site && <p class="big-line"><Icon name="door" /><Name field="setup-site">{e.Site}</Name></p>}
         {e.Chip && (
           <div class="chip">
@@ -317,9 +356,7 @@ function Waiting(p: { m: Model; again: () => void }): VNode {
           </div>
         )}
         <Detail m={p.m} />
-        <div class="answers onward">
-          <Touch m={p.m} action="setup-to-invitation" kind="small" icon="back" label={t("setup.to.invitation")} onTouch={p.again} />
-        </div>
+        <div class="answers onward">{p.ways}</div>
       </div>
     </main>
   );
