@@ -76,6 +76,9 @@ func unpack(ctx context.Context, t *testing.T, vendor, programs string) *newBox 
 	b.put("image.json", image)
 	t.Cleanup(func() {
 		b.cut()
+		if strings.Contains(b.log(), "DATA RACE") { // where it was built to see one
+			t.Error("roomd has a data race")
+		}
 		if t.Failed() {
 			t.Logf("roomd:\n%s", b.log())
 		}
