@@ -79,8 +79,10 @@ var setupScenes = []scene{
 		tx.Set("Enrolment/LastError", "Unreachable")
 		tx.Set("Setup/Detail", "the site's verifier at verifier.example:8444 does not answer")
 	}), nil, fmt.Sprintf(onScreen, "setup-enrolling") + ` && document.querySelector('[data-reason="Unreachable"]')`},
-	{"setup-chip", settingUp("Waiting", func(tx *Tx) { tx.Set("Enrolment/LastError", "ChipUnknown") }), nil,
-		fmt.Sprintf(onScreen, "setup-waiting") + ` && document.querySelector('[data-reason="ChipUnknown"]')`},
+	{
+		"setup-chip", settingUp("Waiting", func(tx *Tx) { tx.Set("Enrolment/LastError", "ChipUnknown") }), nil,
+		fmt.Sprintf(onScreen, "setup-waiting") + ` && document.querySelector('[data-reason="ChipUnknown"]')`,
+	},
 	{"setup-waiting", settingUp("Waiting", func(tx *Tx) { tx.Set("Enrolment/Site", "Agence d’Auvergne-Rhône-Alpes") }), nil, fmt.Sprintf(onScreen, "setup-waiting")},
 	{"setup-failed", settingUp("Needed", func(tx *Tx) {
 		tx.Set("Enrolment/LastError", "OtherVerifier")
