@@ -13,10 +13,10 @@ const stateOf = (s: Status): UpdateState => (s.Updates && s.Updates.State) || "I
 const inCall = (m: Model): boolean => !!m.status.Call && m.status.Call.State !== "Idle";
 const close = (m: Model): void => m.show({ what: "main" });
 
-/** nameOf is the release that a state is about. */
+/** nameOf is the release that a state is about, if the room knows. */
 function nameOf(u: State): string {
   const failed = u.Failure && u.Failure.Version;
-  return String((u.State === "Committed" ? u.Running : u.State === "RolledBack" ? failed : u.Candidate) || "");
+  return String((u.State === "Committed" ? u.Running : u.State === "RolledBack" ? failed : u.Candidate) || t("fact.release"));
 }
 
 /** whyOf says why a release was not taken or did not stay; a code without words stands as it is. */
