@@ -40,6 +40,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("boxd", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	network := flags.Bool("network", false, "write the configuration of the network, and end")
+	pairing := flags.Bool("pairing", false, "write to the standard output how to pair a panel, and end")
 	show := flags.Bool("version", false, "print the version and end")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
@@ -52,6 +53,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *show {
 		_, err := fmt.Fprintln(stdout, "boxd", version)
 		return err
+	}
+	if *pairing {
+		return showNotice(theBox.notice, stdout)
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, nil))
 	if *network {
@@ -94,6 +98,7 @@ type places struct {
 	release string // of the running system, JSON
 	share   string // public keys of the image
 	run     string // what init left
+	notice  string // of roomd, how to pair a panel
 	state   string // boxd's own, on the encrypted partition
 	mounts  string // where devices are mounted, for boxd alone
 	network string // what networkd reads
@@ -109,6 +114,7 @@ var theBox = places{
 	release: "/usr/lib/in-camera/release.json",
 	share:   "/usr/share/in-camera",
 	run:     "/run/in-camera",
+	notice:  "/run/in-camera-roomd/pairing",
 	state:   "/var/lib/in-camera-box",
 	mounts:  "/run/in-camera-box",
 	network: "/run/systemd/network",
