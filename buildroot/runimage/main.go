@@ -95,6 +95,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, stderr io.Writer
 		return err
 	}
 	go typing(in, r)
+	out = &hinter{out: out, box: "https://" + w.Address(0) + "/", local: "https://" + w.Reach(0, harness.PortPaired) + "/"}
 	return show(ctx, r, filepath.Join(m.Dir, console+".log"), out)
 }
 
