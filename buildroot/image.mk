@@ -45,7 +45,7 @@ image-parts: ui kernel sysroot
 # MAKEIMAGE makes a release in folder $(1), of version $(2) and rollback number $(3),
 # with overlays $(4): its own root, and all that follows from it, and a disk unless
 # DISK=no. MAKEBUNDLE makes of that what rooms update from.
-MAKEIMAGE = mkdir -p $(1) && cp $(IMAGE)/kernel/Image $(IMAGE)/kernel/kernel.config $(1)/ && \
+MAKEIMAGE = rm -rf $(1) && mkdir -p $(1) && cp $(IMAGE)/kernel/Image $(IMAGE)/kernel/kernel.config $(1)/ && \
   export TEST_OVERLAY='$(4)' VERSION=$(2) ROLLBACK=$(3) VARIANT=debian KEYS=$(KEYS) COMMIT=$(COMMIT) \
     TARGET_DIR=$(1)/target BINARIES_DIR=$(1) HOST_DIR=$(IMAGE)/host BR2_EXTERNAL_IN_CAMERA_PATH=$(CURDIR)/buildroot && \
   buildroot/debian/assemble $(IMAGE) $(1) && buildroot/board/common/post-build.sh $(1)/target $(BOARD) && buildroot/board/common/post-image.sh $(1) $(BOARD)
