@@ -33,7 +33,8 @@ help: ## Show the targets
 # takes no time and asks for nothing.
 DEBS := build-essential pkg-config ca-certificates libvpx-dev libyuv-dev libasound2-dev \
         libwebrtc-audio-processing-dev node-preact node-typescript chromium \
-        libssl-dev swtpm swtpm-tools tpm2-tools systemd binutils-aarch64-linux-gnu sbsigntool openssl postgresql nftables iproute2
+        libssl-dev swtpm swtpm-tools tpm2-tools systemd binutils-aarch64-linux-gnu sbsigntool openssl postgresql nftables iproute2 \
+        cryptsetup-bin e2fsprogs cpio
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 INSTALL = dpkg-query -W -f '$${Status}\n' $(1) 2>/dev/null | awk '/ok installed/{n++} END{exit n!=$(words $(1))}' || \
           { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -qy -o DPkg::Lock::Timeout=400 --no-install-recommends $(1); }

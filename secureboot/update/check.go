@@ -90,8 +90,20 @@ func reasonOf(err error) Reason {
 // trusted checks what does not depend on the state of a room. It returns the
 // checkpoint of the log as well.
 func trusted(m *Manifest, t Trust) (*candidate, evidence.Checkpoint, error) {
+	r, now, err := logged(m, t.BundleKey, t.Log)
+	if err != nil {
+		return nil, now, err
+	}
+	c := &candidate{Manifest: m, references: r}
+	return c, now, c.opens(t.Root)
+}
+
+// logged checks that the reference values are the release's and in the log, and
+// that the log which the bundle carries is the one of the checkpoint. It returns values
+// and checkpoint.
+func logged(m *Manifest, key crypto.PublicKey, keys []note.Verifier) (*evidence.ReferenceValues, evidence.Checkpoint, error) {
 	var now evidence.Checkpoint
-	r, err := evidence.ParseReferences(m.References, t.BundleKey)
+	r, err := evidence.ParseReferences(m.References, key)
 	if err != nil {
 		return nil, now, &Error{reasonOf(err), err}
 	}
@@ -102,7 +114,7 @@ func trusted(m *Manifest, t Trust) (*candidate, evidence.Checkpoint, error) {
 	if err != nil {
 		return nil, now, &Error{reasonOf(err), err}
 	}
-	if now, err = proof.Verify(m.References, t.Log...); err != nil {
+	if now, err = proof.Verify(m.References, keys...); err != nil {
 		return nil, now, &Error{Unlogged, err}
 	}
 	log, err := evidence.ParseLog(m.History)
@@ -112,8 +124,7 @@ func trusted(m *Manifest, t Trust) (*candidate, evidence.Checkpoint, error) {
 	if again, err := log.Checkpoint(now.Origin); err != nil || again != now {
 		return nil, now, refuse(Unlogged, "the log in the bundle is not that of its checkpoint")
 	}
-	c := &candidate{Manifest: m, references: r}
-	return c, now, c.opens(t.Root)
+	return r, now, nil
 }
 
 // grown checks that the log contains, or is contained in, the one that this room

@@ -29,7 +29,7 @@ func OpenForSite(bundle io.Reader, keys []crypto.PublicKey, log ...note.Verifier
 	for _, key := range keys {
 		var m *Manifest
 		if m, err = readManifest(from, key); err == nil {
-			now, err := logged(m, key, log)
+			_, now, err := logged(m, key, log)
 			return m, now, err
 		}
 		if e, ok := errors.AsType[*Error](err); !ok || e.Reason != SigInvalid {
@@ -38,34 +38,6 @@ func OpenForSite(bundle io.Reader, keys []crypto.PublicKey, log ...note.Verifier
 		from = bytes.NewReader(head.Bytes()) // another key may have signed it
 	}
 	return nil, none, err
-}
-
-// logged checks that the reference values are the release's and in the log, and
-// that the log which the bundle carries is the one of the checkpoint.
-func logged(m *Manifest, key crypto.PublicKey, keys []note.Verifier) (evidence.Checkpoint, error) {
-	var now evidence.Checkpoint
-	r, err := evidence.ParseReferences(m.References, key)
-	if err != nil {
-		return now, &Error{reasonOf(err), err}
-	}
-	if r.Board != m.Board || r.Version != m.Version || r.Rollback != m.Rollback || r.VerityRoot != m.VerityRoot {
-		return now, refuse(Malformed, "the reference values are those of %s %s", r.Board, r.Version)
-	}
-	proof, err := evidence.ParseProof(m.LogProof)
-	if err != nil {
-		return now, &Error{reasonOf(err), err}
-	}
-	if now, err = proof.Verify(m.References, keys...); err != nil {
-		return now, &Error{Unlogged, err}
-	}
-	log, err := evidence.ParseLog(m.History)
-	if err != nil {
-		return now, &Error{Unlogged, err}
-	}
-	if again, err := log.Checkpoint(now.Origin); err != nil || again != now {
-		return now, refuse(Unlogged, "the log in the bundle is not that of its checkpoint")
-	}
-	return now, nil
 }
 
 // ReadParts reads a bundle from behind its head to its end, and checks that its

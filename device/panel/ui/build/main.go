@@ -6,6 +6,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -93,7 +94,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	}
 	files["licences.txt"] = append(files["licences.txt"], theirs...)
 	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(dist, name), text, 0o644); err != nil { //nolint:gosec // everyone may read the page
+		if err := place(filepath.Join(dist, name), text); err != nil {
 			return err
 		}
 		if _, err := fmt.Fprintf(stderr, "%s: %d bytes\n", name, len(text)); err != nil {
@@ -101,4 +102,22 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// place writes a file at once, so that a build which runs beside this one never
+// embeds half of it. What is there already stays as it is.
+func place(path string, text []byte) error {
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, text) {
+		return nil
+	}
+	beside, err := os.CreateTemp(filepath.Dir(filepath.Dir(path)), ".dist-*") // dist itself is embedded
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(beside.Name()) }() // gone if all went well
+	_, err = beside.Write(text)
+	if err := errors.Join(err, beside.Chmod(0o644), beside.Close()); err != nil {
+		return err
+	}
+	return os.Rename(beside.Name(), path)
 }
