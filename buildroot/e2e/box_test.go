@@ -7,16 +7,13 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/coder/websocket"
-
 	"incamera/buildroot/e2e/harness"
+	"incamera/buildroot/e2e/panel"
 )
 
 // bootFor bounds one boot: emulated, on a busy computer.
@@ -116,16 +113,22 @@ func (b *box) setUp(t *testing.T, r *boot) string {
 	return key
 }
 
-// panel waits until roomd says that it serves the panel, and asks it for the
-// room's name.
+// panelReady is what roomd says once it serves the panel.
+const panelReady = `"msg":"ready","part":"panel"`
+
+// nameless is what a box calls itself before it is set up.
+const nameless = "In Camera"
+
+// panel waits until roomd says that it serves the panel of a box that belongs to
+// no site yet, and asks it for its name.
 func (r *boot) panel(t *testing.T) {
 	t.Helper()
-	r.expect(t, `"msg":"ready","part":"panel"`, "in-camera: stopped", "Kernel panic", "Dependency failed for")
+	r.expect(t, panelReady, "in-camera: stopped", "Kernel panic", "Dependency failed for")
 	for {
 		name, err := r.name()
 		if err == nil {
-			if name != "Vauban" {
-				t.Fatalf("the panel says that the room is %q", name)
+			if name != nameless {
+				t.Fatalf("the panel says that the box is %q", name)
 			}
 			return
 		}
@@ -142,28 +145,14 @@ func (r *boot) panel(t *testing.T) {
 // askStep is how often to ask a panel that does not answer yet.
 const askStep = 200 * time.Millisecond
 
-// name opens the panel's API as a panel does, and returns the room's name in
-// Session.Hello, which comes first.
+// name asks the panel, as a panel does.
 func (r *boot) name() (string, error) {
 	ctx, cancel := context.WithTimeout(r.ctx, 10*time.Second)
 	defer cancel()
-	conn, _, err := websocket.Dial(ctx, "ws://"+r.Panel+"/v1/ws", &websocket.DialOptions{
-		Subprotocols: []string{"in-camera.v1"}, Host: "127.0.0.1:7445", // the panel serves its own address only
-	})
+	c, err := panel.Dial(ctx, r.Panel, panelHost)
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = conn.CloseNow() }() // it is of no more use
-	_, b, err := conn.Read(ctx)
-	if err != nil {
-		return "", err
-	}
-	var hello struct {
-		Method string
-		Params struct{ Room struct{ Name string } }
-	}
-	if err := json.Unmarshal(b, &hello); err != nil || hello.Method != "Session.Hello" {
-		return "", fmt.Errorf("the panel greets with %q (%w)", b, err)
-	}
-	return hello.Params.Room.Name, nil
+	defer c.Close()
+	return c.Name, nil
 }

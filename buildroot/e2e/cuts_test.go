@@ -164,6 +164,11 @@ func (w *world) bootCut(t *testing.T, dir, what string) {
 	r.expect(t, "in-camera: unlocked the data by the TPM", attended...)
 	r.expect(t, "in-camera: starting the system", stopped...)
 	t.Logf("%s: %s", filepath.Base(dir), what)
+	if !w.timed && !trial {
+		w.timed = true
+		r.expect(t, panelReady, stopped...)
+		figureStart(t, b, panelAfter(t, b.Dir+"/cut.log"))
+	}
 }
 
 // release describes a release by what the build made of it.

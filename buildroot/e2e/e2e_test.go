@@ -10,23 +10,28 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"incamera/buildroot/e2e/harness"
 )
 
-// TestGood starts a new box: it is set up, and its panel answers. Switched on
-// again, it opens its data without anybody.
-func TestGood(t *testing.T) {
+// TestFactoryButton: a button held at power-on makes a box that was set up a new
+// one, and the data that was on it opens no more. Held on, it erases nothing twice.
+func TestFactoryButton(t *testing.T) {
 	b := newBox(t)
 	first := b.boot(t, "first")
 	if rest := first.expect(t, "Secure Boot ", stopped...); rest != "on" {
 		t.Fatalf("Secure Boot is %s", rest)
 	}
 	b.setUp(t, first)
-	first.panel(t)
+	first.expect(t, "in-camera: starting the system", stopped...)
 	first.Stop()
 
-	again := b.boot(t, "again")
-	again.expect(t, "in-camera: unlocked the data by the TPM", append(stopped, "RECOVERY KEY", "being set up")...)
-	again.panel(t)
+	held := b.bootWith(t, "held", bootFor, harness.Options{Button: true, Restarts: true})
+	held.expect(t, "in-camera: RESET: hold the button for ", "unlocked the data")
+	held.expect(t, "in-camera: RESET: begun by the button", "unlocked the data")
+	held.expect(t, "in-camera: factory state", "unlocked the data")
+	held.expect(t, "in-camera: nothing to erase", "unlocked the data")
+	held.expect(t, "in-camera: a new room: it is being set up", "unlocked the data")
 }
 
 // TestForeignTPM puts a disk into another box: the data stays locked, and no byte

@@ -9,11 +9,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
+	"incamera/buildroot/e2e/harness"
 	"incamera/buildroot/e2e/powercut"
 )
 
@@ -53,6 +55,43 @@ func figureTPM(commands []uint32) {
 		}
 	}
 	figure("TPM commands, power-on to panel", "%d, and %d by which the kernel moves contexts", asking, len(commands)-asking)
+}
+
+var panelLine = regexp.MustCompile(`(?m)^\[ *([0-9]+\.[0-9]+)\] roomd\[.*` + regexp.QuoteMeta(panelReady))
+
+// panelAfter reads from the log of a boot how long the kernel had run, by its own
+// clock, when roomd served the panel, in seconds.
+func panelAfter(t *testing.T, log string) float64 {
+	t.Helper()
+	m := panelLine.FindSubmatch(readFile(t, log))
+	if m == nil {
+		t.Fatalf("%s does not say when the panel was ready", log)
+	}
+	s, err := strconv.ParseFloat(string(m[1]), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// figureStart starts the same kernel with a program that does nothing, alone like
+// the room that took seconds to its panel, and compares.
+func figureStart(t *testing.T, b *box, seconds float64) {
+	t.Helper()
+	probe := os.Getenv("E2E_PROBE")
+	if probe == "" {
+		t.Fatal("run by make e2e, which says where the probe's disk is")
+	}
+	m, err := harness.New(t.Context(), t.TempDir(), 0, probe, b.keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := (&box{m, b.releases, b.image, b.keys}).boot(t, "probe")
+	bare, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(r.expect(t, "probe: ready after ", "Kernel panic")), " s"), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	figure("kernel start to panel API", "%.1f s in the guest, %.1f with a bare init: %.1f times (target 3)", seconds, bare, seconds/bare)
 }
 
 // maxIdle is what a room at rest may use of its memory.

@@ -46,6 +46,7 @@ type world struct {
 	log     string           // what was written to its disk from then on
 	updated int              // entries of the log when the update began
 	stick   string           // image
+	timed   bool             // a start alone was timed
 }
 
 func newWorld(t *testing.T) *world {
@@ -155,12 +156,27 @@ func (w *world) idle(t *testing.T) {
 	figureMemory(t, r.on.expect(t, "MemoryCurrent="))
 }
 
-// offered waits until the panel offers a release or a file.
+// offered has the panel look until it offers a release or a file: a stick that was
+// just plugged in takes a moment.
 func (r *room) offered(t *testing.T, id string) {
 	t.Helper()
-	r.do(t, "Updates/Check", nil)
-	r.await(t, stepFor, "an offer of "+id, func() bool { return r.panel.Value("Updates/Offered/"+id) != nil }, "Updates")
+	ctx := within(t, stepFor)
+	for {
+		r.do(t, "Updates/Check", nil)
+		one, cancel := context.WithTimeout(ctx, lookStep)
+		err := r.panel.Await(one, "an offer of "+id, func() bool { return r.panel.Value("Updates/Offered/"+id) != nil }, "Updates")
+		cancel()
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("%s: %v", r.name, err)
+		}
+	}
 }
+
+// lookStep is how long to wait for an offer before the panel looks again.
+const lookStep = 2 * time.Second
 
 // updateInCall: B is installed while the call runs, which goes on; the restart
 // waits for its end and comes by itself. B proves itself and raises the floor, the

@@ -8,28 +8,33 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"time"
 )
+
+// reserveFor bounds the wait for all addresses. They come at once.
+const reserveFor = 10 * time.Second
 
 // reserve asks for an address for each box, in order. The network keeps them for
 // as long as it lasts, so that it does not matter which box starts first.
 func (w *Network) reserve(ctx context.Context, n int) error {
-	local := &net.UnixAddr{Name: w.socket(n, "box"), Net: "unixgram"}
-	conn, err := net.DialUnix("unixgram", local, &net.UnixAddr{Name: w.socket(n, "net"), Net: "unixgram"})
-	if err != nil {
-		return fmt.Errorf("harness: network: %w", err)
+	conn, end := w.wires.ports[n], w.wires.peers[n]
+	deadline := time.Now().Add(reserveFor)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
 	}
-	defer func() { _ = conn.Close() }() // nothing is under way
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	if err := conn.SetReadDeadline(deadline); err != nil {
+		return err
+	}
 	for i := range n {
 		mac, err := net.ParseMAC(newMachine("", i).MAC)
 		if err != nil {
 			return err
 		}
-		if _, err := conn.Write(discover(mac)); err != nil {
+		if _, err := conn.WriteToUnix(discover(mac), end); err != nil {
 			return fmt.Errorf("harness: network: %w", err)
 		}
 		for {
-			b := make([]byte, 2048)
+			b := make([]byte, maxFrame)
 			n, err := conn.Read(b)
 			if err != nil {
 				return fmt.Errorf("harness: network: no offer of an address: %w", err)
@@ -44,7 +49,7 @@ func (w *Network) reserve(ctx context.Context, n int) error {
 			break
 		}
 	}
-	return nil
+	return conn.SetReadDeadline(time.Time{})
 }
 
 // The frame of a DHCP message: Ethernet, IPv4, UDP, BOOTP, options.

@@ -35,7 +35,8 @@ const (
 type Network struct {
 	dir     string
 	forward map[string]string // by "number:port"
-	qemu    *process
+	wires   *wires
+	qemu    *process // gives addresses, and knows the ways in and out
 	log     *os.File
 }
 
@@ -70,13 +71,18 @@ func NewNetwork(ctx context.Context, dir string, n int, services map[int]string)
 		// With an address in place of a command QEMU connects once, for all.
 		user += fmt.Sprintf(",guestfwd=tcp:%s:%d-cmd:%s %s", serviceHost, port, self, host)
 	}
+	// The last port is of who gives addresses.
+	var ends [][2]string
+	for i := range n + 1 {
+		ends = append(ends, [2]string{w.socket(i, "net"), w.socket(i, "box")})
+	}
+	if w.wires, err = newWires(ends); err != nil {
+		return nil, err
+	}
 	args := []string{
 		"-M", "none", "-nodefaults", "-display", "none",
-		"-netdev", user, "-netdev", "hubport,id=hub,hubid=0,netdev=user",
-	}
-	for i := range n + 1 { // the last is ours, for as long as it takes to reserve addresses
-		args = append(args, "-netdev", datagram(fmt.Sprintf("box%d", i), w.socket(i, "net"), w.socket(i, "box")),
-			"-netdev", fmt.Sprintf("hubport,id=hub%d,hubid=0,netdev=box%d", i, i))
+		"-netdev", user, "-netdev", "hubport,id=hub0,hubid=0,netdev=user",
+		"-netdev", datagram("cable", ends[n][1], ends[n][0]), "-netdev", "hubport,id=hub1,hubid=0,netdev=cable",
 	}
 	if w.log, err = os.Create(filepath.Join(dir, "network.log")); err != nil {
 		return nil, err
@@ -87,10 +93,14 @@ func NewNetwork(ctx context.Context, dir string, n int, services map[int]string)
 	if w.qemu, err = start(cmd); err != nil {
 		return nil, err
 	}
-	if err := w.qemu.listens(ctx, w.socket(n, "net")); err != nil {
+	if err := w.qemu.listens(ctx, ends[n][1]); err != nil {
 		return nil, err
 	}
-	return w, w.reserve(ctx, n)
+	if err := w.reserve(ctx, n); err != nil {
+		return nil, err
+	}
+	w.wires.run()
+	return w, nil
 }
 
 func forwardKey(number, port int) string { return fmt.Sprintf("%d:%d", number, port) }
@@ -121,6 +131,9 @@ func (w *Network) Reach(number, port int) string { return w.forward[forwardKey(n
 func (w *Network) Close() {
 	if w.qemu != nil {
 		w.qemu.end()
+	}
+	if w.wires != nil {
+		_ = w.wires.close() // nothing is lost that anybody wants
 	}
 	if w.log != nil {
 		_ = w.log.Close() // it was for people
