@@ -42,9 +42,6 @@ func boot(ctx context.Context) error {
 	if err := mountKernel(); err != nil {
 		return err
 	}
-	if err := setClock(rtc); err != nil {
-		say("the clock begins at the time of the build: %v", err)
-	}
 	dog := openWatchdog(watchdogDevice)
 	go dog.run(ctx)
 	text, err := readUpTo("/proc/cmdline", maxCommandLine)
