@@ -6,6 +6,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"incamera/buildroot/e2e/harness"
+	"incamera/buildroot/e2e/panel"
 )
 
 // TestSite is the life of two rooms of one site, from new boxes to the factory
@@ -330,7 +332,10 @@ func (w *world) factoryReset(t *testing.T) {
 	if err := r.panel.Do(within(t, stepFor), "System/FactoryReset", map[string]any{"Serial": "another"}); err == nil {
 		t.Fatal("a factory reset with another box's serial number")
 	}
-	r.do(t, "System/FactoryReset", map[string]any{"Serial": r.panel.Text("System/Serial")})
+	err := r.panel.Do(within(t, stepFor), "System/FactoryReset", map[string]any{"Serial": r.panel.Text("System/Serial")})
+	if refusal, ok := errors.AsType[*panel.Refusal](err); ok { // other errors are of a room that restarts at once
+		t.Fatal(refusal)
+	}
 	r.on.expect(t, "in-camera: RESET: begun by the system")
 	r.on.expect(t, "in-camera: factory state")
 	r.on.expect(t, "in-camera: a new room: it is being set up", stopped...)
