@@ -11,6 +11,7 @@ import (
 	"io"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // A Release is one whole system, as the build made it.
@@ -93,7 +94,16 @@ func (j *Judge) Judge(disk io.ReaderAt) (Outcome, error) {
 	}
 	var names []string
 	for _, f := range files {
-		names = append(names, f.name)
+		if !strings.HasSuffix(f.name, ".efi") {
+			continue
+		}
+		b, err := esp.content(f)
+		if err != nil {
+			return Outcome{}, fmt.Errorf("%s: %w", f.name, err)
+		}
+		if isUKI(b) {
+			names = append(names, f.name)
+		}
 	}
 	candidates := chosen(names)
 	if len(candidates) == 0 {

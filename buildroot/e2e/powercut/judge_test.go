@@ -39,6 +39,7 @@ func makeRelease(t *testing.T, version string, seed uint64) *testRelease {
 	data := make([]byte, 130*blockSize) // two levels of the tree
 	fillRandom(random, data)
 	fillRandom(random, r.uki)
+	copy(r.uki, image())
 	salt := []byte("salt")
 	// Straight from the format's description: blocks, their hashes in two blocks,
 	// the hashes of these in one.
@@ -67,12 +68,43 @@ func makeRelease(t *testing.T, version string, seed uint64) *testRelease {
 	copy(super[88:], salt)
 	r.system = bytes.Join([][]byte{data, super, top[:], low[:]}, nil)
 	line := fmt.Sprintf("console=x incamera.roothash=%x incamera.hashoff=%d", root, len(data))
-	copy(r.uki[100:], line)
+	copy(r.uki[1000:], line)
 	var err error
 	if r.Release, err = NewRelease(version, r.uki, r.policies, line); err != nil {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// image is the head of a PE image with two sections.
+func image() []byte {
+	b := make([]byte, 64+24+8+80)
+	copy(b, "MZ")
+	b[60] = 64
+	copy(b[64:], "PE\x00\x00")
+	b[64+6], b[64+20] = 2, 8
+	copy(b[64+24+8:], ".text")
+	copy(b[64+24+8+40:], ".osrel")
+	return b
+}
+
+func TestIsUKI(t *testing.T) {
+	if !isUKI(image()) {
+		t.Error("an image is none")
+	}
+	for name, change := range map[string]func(b []byte) []byte{
+		"Empty":     func([]byte) []byte { return nil },
+		"Magic":     func(b []byte) []byte { b[0]++; return b },
+		"Offset":    func(b []byte) []byte { b[63]++; return b },
+		"Signature": func(b []byte) []byte { b[64]++; return b },
+		"Sections":  func(b []byte) []byte { b[70] = 1; return b },
+		"Name":      func(b []byte) []byte { b[64+24+8+40]++; return b },
+		"Truncated": func(b []byte) []byte { return b[:len(b)-1] },
+	} {
+		if isUKI(change(image())) {
+			t.Errorf("%s: an image", name)
+		}
+	}
 }
 
 // A testESP writes a FAT32 file system as a simple driver does: at once, into
@@ -344,7 +376,9 @@ func TestJudge(t *testing.T) {
 		"FAT":         {func(r *testRoom) { r.disk[espAt+510]++ }, "no FAT32"},
 		"Folder":      {func(r *testRoom) { r.esp.table(linuxCluster, 1) }, "leads to 1"},
 		"Nothing":     {func(r *testRoom) { r.esp.rename("in-camera_1.0.0.efi", "in-camera_1.0.0.efi.part") }, "nothing to start"},
-		"UKI":         {func(r *testRoom) { r.disk[r.esp.cluster(linuxCluster+linuxSectors)]++ }, "not the release's"},
+		"UKI":         {func(r *testRoom) { r.disk[r.esp.cluster(linuxCluster+linuxSectors)+500]++ }, "not the release's"},
+		"NoUKI":       {func(r *testRoom) { r.disk[r.esp.cluster(linuxCluster+linuxSectors)]++ }, "nothing to start"},
+		"EmptyUKI":    {func(r *testRoom) { r.esp.names["x"] = fatFile{name: "in-camera_9.0.0.efi"}; r.esp.folder() }, ""},
 		"Policies":    {func(r *testRoom) { r.esp.rename("in-camera_1.0.0.policies.cbor", "x") }, "policies.cbor is missing"},
 		"System":      {func(r *testRoom) { r.disk[slotA+5*blockSize]++ }, "root hash"},
 		"Tree":        {func(r *testRoom) { r.disk[slotA+int64(len(r.a.system))-blockSize]++ }, "level 0 of the tree"},

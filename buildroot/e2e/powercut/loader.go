@@ -4,6 +4,7 @@ package powercut
 
 import (
 	"cmp"
+	"encoding/binary"
 	"regexp"
 	"slices"
 	"strconv"
@@ -19,6 +20,31 @@ type bootEntry struct {
 }
 
 var bootNames = regexp.MustCompile(`^in-camera_([0-9][0-9A-Za-z.-]*?)(?:\+([0-9]{1,9})(?:-([0-9]{1,9}))?)?\.efi$`)
+
+// isUKI reports whether a file is what the loader lists: a PE image with a section
+// that says which system it is (systemd 254, config_entry_add_unified). A name that
+// Linux gave a file, and the cut kept from getting its content, has no bytes.
+func isUKI(b []byte) bool {
+	le := binary.LittleEndian
+	if len(b) < 64 || b[0] != 'M' || b[1] != 'Z' {
+		return false
+	}
+	at := int64(le.Uint32(b[60:]))
+	if at+24 > int64(len(b)) || string(b[at:at+4]) != "PE\x00\x00" {
+		return false
+	}
+	sections := b[min(at+24+int64(le.Uint16(b[at+20:])), int64(len(b))):]
+	for range le.Uint16(b[at+6:]) {
+		if len(sections) < 40 {
+			return false
+		}
+		if string(sections[:8]) == ".osrel\x00\x00" {
+			return true
+		}
+		sections = sections[40:]
+	}
+	return false
+}
 
 // bootEntries reads the names of the UKIs among the names of a folder. Others it
 // leaves out, as the loader does: it takes files that end in .efi.
