@@ -27,7 +27,7 @@ type daemon struct {
 	board    string
 	releases *releases
 	sticks   *sticks
-	network  *network
+	network  *trials
 	control  control
 	close    func() error
 }
@@ -38,7 +38,13 @@ var _ boxlink.Box = (*daemon)(nil)
 // others work without it.
 func newBox(at places, mount mounter, log *slog.Logger) *daemon {
 	c := control{at.control, log}
-	d := &daemon{at: at, log: log, control: c, network: newNetwork(at, log), close: func() error { return nil }}
+	d := &daemon{at: at, log: log, control: c, close: func() error { return nil }}
+	d.network = newTrials(newNetwork(at, log), func(ctx context.Context) error {
+		// The networkctl of systemd 252 speaks to networkd over D-Bus, which a box
+		// does not have. Restarted, networkd keeps the links up and reads its files.
+		_, err := c.do(ctx, "restart", networkUnit)
+		return err
+	}, at.trial, log)
 	d.releases = &releases{
 		watch:   func(ctx context.Context) error { return c.watch(ctx, at.watch) },
 		restart: c.restart, log: log,
@@ -120,9 +126,10 @@ func (d *daemon) serve(ctx context.Context, ln net.Listener) error {
 		ErrorLog:    slog.NewLogLogger(d.log.Handler(), slog.LevelWarn),
 	}
 	var parts sync.WaitGroup
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	parts.Go(func() { failed <- s.Serve(bounded(ln, maxConnections)) })
 	parts.Go(func() { failed <- d.releases.run(ctx) })
+	parts.Go(func() { failed <- d.network.run(ctx) })
 	var err error
 	select {
 	case <-ctx.Done():
@@ -259,21 +266,27 @@ func (d *daemon) Reset(ctx context.Context, serial string) error {
 // Network implements [boxlink.Box]. What came of the configuration the client sees
 // itself: boxd is in no network.
 func (d *daemon) Network(context.Context) (boxlink.NetworkState, error) {
-	kept, _, err := d.network.read()
+	n, err := d.network.now()
 	if err != nil {
 		d.log.Error("network configuration damaged", "err", err)
 	}
-	return boxlink.NetworkState{Network: kept, Current: []string{}}, nil
+	return n, nil
 }
 
 // SetNetwork implements [boxlink.Box].
 func (d *daemon) SetNetwork(ctx context.Context, n boxlink.Network) error {
-	if err := d.network.set(n); err != nil {
+	if err := d.network.set(ctx, n); err != nil {
 		return err
 	}
 	d.log.Info("network set", "method", n.Method, "address", n.Address)
-	// The networkctl of systemd 252 speaks to networkd over D-Bus, which a box
-	// does not have. Restarted, networkd keeps the links up and reads its files.
-	_, err := d.control.do(ctx, "restart", networkUnit)
-	return err
+	return nil
+}
+
+// ConfirmNetwork implements [boxlink.Box].
+func (d *daemon) ConfirmNetwork(context.Context) error {
+	if err := d.network.confirm(); err != nil {
+		return err
+	}
+	d.log.Info("network kept")
+	return nil
 }

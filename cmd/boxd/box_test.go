@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,7 +30,7 @@ func bare(t *testing.T) (*boxlink.Client, places) {
 	dir := t.TempDir()
 	at := places{
 		release: dir + "/release.json", share: dir + "/share", run: dir + "/run", state: dir + "/state", mounts: dir + "/mounts",
-		network: dir + "/network", sys: dir + "/sys", dev: dir + "/dev", control: dir + "/systemctl", tpm: "device:tpmrm0", watch: time.Hour,
+		network: dir + "/network", sys: dir + "/sys", dev: dir + "/dev", control: dir + "/systemctl", tpm: "device:tpmrm0", watch: time.Hour, trial: time.Hour,
 	}
 	for _, sub := range []string{"state", "sys/class/dmi/id"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
@@ -44,6 +45,14 @@ func bare(t *testing.T) (*boxlink.Client, places) {
 			t.Fatal(err)
 		}
 	}
+	c, stop := start(t, at)
+	t.Cleanup(stop)
+	return c, at
+}
+
+// start has a boxd serve a box until stop is called.
+func start(t *testing.T, at places) (c *boxlink.Client, stop func()) {
+	t.Helper()
 	mount := func(string, string, string, bool) (func() error, error) { return nil, errors.New("no such device") }
 	d := newBox(at, mount, slog.New(slog.DiscardHandler))
 	path := filepath.Join(t.TempDir(), "s")
@@ -54,13 +63,12 @@ func bare(t *testing.T) (*boxlink.Client, places) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- d.serve(ctx, ln) }()
-	t.Cleanup(func() {
+	return boxlink.New(path), sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("boxd: %v", err)
 		}
 	})
-	return boxlink.New(path), at
 }
 
 func reason(err error) string {
@@ -138,25 +146,6 @@ func TestResetAndRestart(t *testing.T) {
 	}
 	if left, err := os.ReadDir(at.state); err != nil || len(left) != 1 {
 		t.Errorf("left beside it: %v, %v", left, err)
-	}
-}
-
-func TestSetNetwork(t *testing.T) {
-	c, at := bare(t)
-	n := boxlink.Network{Method: boxlink.Static, Address: "10.0.0.5/24", Gateway: "10.0.0.1", DNS: []string{"10.0.0.2"}}
-	if err := c.SetNetwork(t.Context(), n); err != nil {
-		t.Fatal(err)
-	}
-	if s, err := c.Network(t.Context()); err != nil || fmt.Sprint(s.Network) != fmt.Sprint(n) {
-		t.Errorf("kept %+v, %v", s, err)
-	}
-	calls, err := os.ReadFile(filepath.Join(filepath.Dir(at.control), "calls"))
-	if err != nil || string(calls) != "restart systemd-networkd.service\n" {
-		t.Errorf("systemctl %q, %v", calls, err)
-	}
-	n.Address = "10.0.0.5/24\n[Network]"
-	if err := c.SetNetwork(t.Context(), n); reason(err) != boxlink.Invalid {
-		t.Errorf("a line break: %v", err)
 	}
 }
 

@@ -53,7 +53,7 @@ func newMachine(t *testing.T, m *maker, r *made) *machine {
 		release: filepath.Join(dir, "release.json"), share: filepath.Join(dir, "share"), run: filepath.Join(dir, "run"),
 		state: filepath.Join(dir, "state"), mounts: filepath.Join(dir, "mounts"), network: filepath.Join(dir, "network"),
 		sys: filepath.Join(dir, "sys"), dev: filepath.Join(dir, "dev"),
-		control: filepath.Join(dir, "systemctl"), watch: 10 * time.Millisecond,
+		control: filepath.Join(dir, "systemctl"), watch: 10 * time.Millisecond, trial: time.Hour,
 	}
 	for _, sub := range []string{"share", "run/store", "state", "mounts", "sys/block", "dev/esp/EFI/Linux"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {

@@ -108,6 +108,7 @@ type places struct {
 	control string // systemctl
 
 	watch time.Duration // between two looks at the room's daemon, on trial
+	trial time.Duration // of a network configuration
 }
 
 var theBox = places{
@@ -123,4 +124,5 @@ var theBox = places{
 	tpm:     "device:tpmrm0",
 	control: "/usr/bin/systemctl",
 	watch:   5 * time.Second,
+	trial:   2 * time.Minute,
 }

@@ -164,15 +164,17 @@ func (n *network) write(s setting) error {
 	return nil
 }
 
-// set checks a configuration, keeps it and writes it for networkd.
-func (n *network) set(c boxlink.Network) error {
-	s, err := check(c)
-	if err != nil {
-		return err
+// written is what networkd has been given; empty for DHCP.
+func (n *network) written() (string, error) {
+	b, err := box.ReadUpTo(filepath.Join(n.folder, networkFile), maxFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("network: %w", err)
 	}
-	if c.DNS == nil {
-		c.DNS = []string{}
-	}
+	return string(b), nil
+}
+
+// keep keeps a configuration, which was checked, for this start and later ones.
+func (n *network) keep(c boxlink.Network) error {
 	b, err := json.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("network: %w", err)
@@ -180,5 +182,5 @@ func (n *network) set(c boxlink.Network) error {
 	if err := place(n.kept, b, 0o600); err != nil {
 		return fmt.Errorf("network: %w", err)
 	}
-	return n.write(s)
+	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"reflect"
+	"sync"
 	"time"
 
 	"incamera/cmd/internal/boxlink"
@@ -24,6 +26,9 @@ type caretaker struct {
 	publish func(func(*panel.Tx))
 	rename  func(ctx context.Context, name string) error
 	log     *slog.Logger
+
+	mu     sync.Mutex
+	trying *boxlink.Network // as last seen: to be confirmed; nil: nothing is
 }
 
 // wishes is what people chose that no site knows.
@@ -81,10 +86,24 @@ func (k *caretaker) SetNetwork(ctx context.Context, s panel.NetworkSettings) err
 			n.DNS = append(n.DNS, d.String())
 		}
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if err := k.box.SetNetwork(ctx, n); err != nil {
 		return boxRefusal(err)
 	}
-	k.look(ctx)
+	k.trying = nil // given up, if it was
+	k.see(ctx)
+	return nil
+}
+
+// ConfirmNetwork implements [panel.NetworkControl].
+func (k *caretaker) ConfirmNetwork(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.box.ConfirmNetwork(ctx); err != nil {
+		return boxRefusal(err)
+	}
+	k.see(ctx)
 	return nil
 }
 
@@ -121,6 +140,14 @@ func (k *caretaker) serial(ctx context.Context) {
 }
 
 func (k *caretaker) look(ctx context.Context) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.see(ctx)
+}
+
+// see shows the network. The caller holds mu, so that what was seen before a
+// change is not shown after it.
+func (k *caretaker) see(ctx context.Context) {
 	n, err := k.box.Network(ctx)
 	if err != nil {
 		k.log.Debug("the network is not known", "err", err)
@@ -136,7 +163,17 @@ func (k *caretaker) look(ctx context.Context) {
 			now["Gateway"] = n.Gateway
 		}
 	}
-	k.publish(func(tx *panel.Tx) { tx.Set("Network", now) })
+	before := k.trying
+	k.trying = nil
+	if !n.ConfirmBy.IsZero() {
+		now["ConfirmBy"], k.trying = n.ConfirmBy, &n.Network
+	}
+	k.publish(func(tx *panel.Tx) {
+		tx.Set("Network", now)
+		if before != nil && k.trying == nil && !reflect.DeepEqual(*before, n.Network) {
+			tx.Event("Network/Reverted", map[string]string{})
+		}
+	})
 }
 
 // shown is the one address that people are shown: not one of the link alone,
@@ -170,6 +207,7 @@ func boxRefusal(err error) error {
 	}{
 		{boxlink.Invalid, panel.InvalidParams},
 		{boxlink.WrongSerial, panel.TargetChanged},
+		{boxlink.NoTrial, panel.TargetChanged},
 		{boxlink.Busy, panel.Conflict},
 		{boxlink.Unavailable, panel.NotSupportedByHardware},
 	} {

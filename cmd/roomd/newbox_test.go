@@ -255,7 +255,8 @@ type machine struct {
 	mu       sync.Mutex
 	update   boxlink.Update
 	network  boxlink.Network
-	bundle   [32]byte // SHA-256 of what was installed
+	tried    *boxlink.Network // to be confirmed
+	bundle   [32]byte         // SHA-256 of what was installed
 	verdicts []boxlink.Health
 	restarts []string
 	resets   []string
@@ -319,6 +320,9 @@ func (m *machine) boot() {
 func (m *machine) Network(context.Context) (boxlink.NetworkState, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.tried != nil {
+		return boxlink.NetworkState{Network: *m.tried, ConfirmBy: time.Now().Add(time.Minute), Interface: "eth0"}, nil
+	}
 	return boxlink.NetworkState{Network: m.network, Interface: "eth0"}, nil
 }
 
@@ -328,8 +332,25 @@ func (m *machine) SetNetwork(_ context.Context, n boxlink.Network) error {
 	if n.Address == "10.9.9.9/24" {
 		return &boxlink.Refusal{Reason: boxlink.Invalid, Detail: "not here"}
 	}
-	m.network = n
+	m.tried = &n
 	return nil
+}
+
+func (m *machine) ConfirmNetwork(context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.tried == nil {
+		return &boxlink.Refusal{Reason: boxlink.NoTrial, Detail: "nothing is tried"}
+	}
+	m.network, m.tried = *m.tried, nil
+	return nil
+}
+
+// revert ends a trial of the network that nobody confirmed.
+func (m *machine) revert() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tried = nil
 }
 
 func (m *machine) Health(_ context.Context, h boxlink.Health) error {

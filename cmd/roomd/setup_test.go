@@ -76,6 +76,24 @@ func TestSetUp(t *testing.T) {
 	if err := p.Do(ctx, "Network/Set", map[string]any{"Method": "Static", "Address": "10.9.9.9/24"}); !because(err, "invalid_params") {
 		t.Errorf("a network that boxd does not take: %v", err)
 	}
+	reverted := p.Watch("Event/Network/Reverted")
+	show(ctx, t, p, map[string]string{"Network/Address": "10.0.0.5/24"})
+	if p.Text("Network/ConfirmBy") == "" {
+		t.Errorf("what is tried is shown as kept: %v", p.Value("Network"))
+	}
+	b.machine.revert()
+	select {
+	case <-reverted:
+	case <-ctx.Done():
+		t.Fatal("nobody is told that the network is as before")
+	}
+	show(ctx, t, p, map[string]string{"Network/Method": "Dhcp", "Network/ConfirmBy": ""})
+	if err := p.Do(ctx, "Network/Confirm", nil); !because(err, "target_changed") {
+		t.Errorf("a network confirmed too late: %v", err)
+	}
+	try(ctx, t, p, "Network/Set", map[string]any{"Method": "Static", "Address": "10.0.0.5/24", "Gateway": "10.0.0.1", "Dns": []string{"10.0.0.2"}})
+	try(ctx, t, p, "Network/Confirm", nil)
+	show(ctx, t, p, map[string]string{"Network/Address": "10.0.0.5/24", "Network/ConfirmBy": ""})
 	p = again()
 	show(ctx, t, p, map[string]string{
 		"System/Language": "fr", "System/Name": "Salle 3", "Setup/State": "Needed",

@@ -32,7 +32,11 @@ type NetworkSettings struct {
 
 // NetworkControl is the wired network. Errors and context as in [Calls].
 type NetworkControl interface {
+	// SetNetwork tries settings. While they have to be confirmed,
+	// Network/ConfirmBy says until when; then those before come back.
 	SetNetwork(ctx context.Context, s NetworkSettings) error
+	// ConfirmNetwork keeps the settings that are tried.
+	ConfirmNetwork(ctx context.Context) error
 }
 
 // EnrolmentControl joins a site. Errors and context as in [Calls].
@@ -91,6 +95,7 @@ func addFacilities(m map[string]command, d Deps, seen *store) {
 			}
 			return n.SetNetwork(ctx, set)
 		})
+		plain("Network/Confirm", func(ctx context.Context, _ params) error { return n.ConfirmNetwork(ctx) })
 	}
 	if e := d.Enrolment; e != nil {
 		plain("Enrolment/Start", func(ctx context.Context, p params) error { return e.StartEnrolment(ctx, p.text("Invitation")) })

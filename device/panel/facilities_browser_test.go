@@ -198,6 +198,37 @@ func TestSetUp(t *testing.T) {
 	act(b, "write gateway 10.0.0.1")
 	act(b, netAndOn)
 	room.did(t, "network true 10.0.0.5/24 10.0.0.1 [10.0.0.1 10.0.0.2]")
+	b.Until(fmt.Sprintf(onScreen, "setup-trying") + ` && /[1-9]/.test(document.querySelector('[data-field="network-left"]').textContent)`)
+	fits := func(name string) {
+		t.Helper()
+		for _, s := range sizes {
+			b.Size(s.width, s.height)
+			for _, f := range browsertest.Eval[[]string](b, faults) {
+				t.Errorf("%s on %s: %s", name, s.name, f)
+			}
+			b.Shoot(browsertest.Pictures(t), name+"-"+s.name+"-fr")
+		}
+		b.Size(1280, 800)
+	}
+	fits("setup-trying")
+	// Nobody keeps it; then somebody sets it anew, and keeps that.
+	room.srv.Publish(func(tx *Tx) {
+		tx.Set("Network", map[string]any{"Method": "Dhcp", "Current": "10.1.1.7/24"})
+		tx.Event("Network/Reverted", map[string]string{})
+	})
+	b.Until(fmt.Sprintf(onScreen, "setup-invitation") + ` && document.querySelector('[data-field="network-reverted"]')`)
+	fits("setup-reverted")
+	b.Touch(`[data-action="network-read"]`)
+	b.Until(`!document.querySelector('[data-field="network-reverted"]')`)
+	b.Touch(`[data-action="setup-back"]`)
+	act(b, netAndOn)
+	room.did(t, "network true 10.0.0.5/24 10.0.0.1 [10.0.0.1 10.0.0.2]")
+	b.Touch(`[data-screen="setup-trying"] [data-action="setup-to-network"]`)
+	act(b, "write dns 10.0.0.2")
+	act(b, netAndOn)
+	room.did(t, "network true 10.0.0.5/24 10.0.0.1 [10.0.0.2]")
+	b.Touch(`[data-screen="setup-trying"] [data-action="network-keep"]`)
+	room.did(t, "confirm")
 
 	act(b, "write invitation "+inviteLine[:40]+" "+inviteLine[40:]) // as a mail breaks it
 	act(b, inviteOn)
@@ -237,6 +268,58 @@ func TestSetUp(t *testing.T) {
 	for _, c := range b.Heard() {
 		t.Error(c)
 	}
+}
+
+// TestNetworkAway loses the room while it tries another address: the page says
+// where to look, until the room is there again.
+func TestNetworkAway(t *testing.T) {
+	b, folder := browsertest.Open(t), browsertest.Pictures(t)
+	room := newBox(t)
+	room.srv.Publish(factory)
+	var handler atomic.Pointer[http.Handler]
+	set := func(h http.Handler) { handler.Store(&h) }
+	set(room.srv.Handler())
+	hs := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*handler.Load()).ServeHTTP(w, r) }))
+	defer hs.Close()
+	b.Size(1280, 800)
+	b.Run(chromedp.Navigate(hs.URL + "/?lang=en"))
+	b.Until(fmt.Sprintf(onScreen, "setup-language"))
+	room.srv.Publish(func(tx *Tx) {
+		tx.Set("Network", map[string]any{"Method": "Static", "Address": "fd00::5/64", "Current": "", "ConfirmBy": time.Now().Add(time.Hour)})
+	})
+	b.Until(fmt.Sprintf(onScreen, "setup-trying"))
+	set(http.NotFoundHandler())
+	room.srv.Close()
+	b.Until(`document.querySelector('[data-screen="away"] [data-field="away-at"]')?.textContent.includes("https://[fd00::5]")`)
+	for _, s := range sizes {
+		b.Size(s.width, s.height)
+		for _, f := range browsertest.Eval[[]string](b, faults) {
+			t.Errorf("%s: %s", s.name, f)
+		}
+		b.Shoot(folder, "away-"+s.name+"-en")
+	}
+	other := newBox(t)
+	other.srv.Publish(factory)
+	t.Cleanup(other.srv.Close)
+	set(other.srv.Handler())
+	b.Until(fmt.Sprintf(onScreen, "setup-language") + ` && !document.querySelector('.stale')`)
+
+	// A room that was set up says it beside its screen.
+	other.srv.Publish(func(tx *Tx) {
+		calm(tx)
+		tx.Set("Network", map[string]any{"Method": "Dhcp", "ConfirmBy": time.Now().Add(2 * time.Minute)})
+	})
+	b.Until(fmt.Sprintf(onScreen, "idle") + ` && document.querySelector('[data-field="network-trying"]')`)
+	for _, s := range sizes {
+		b.Size(s.width, s.height)
+		for _, f := range browsertest.Eval[[]string](b, faults) {
+			t.Errorf("idle, %s: %s", s.name, f)
+		}
+		b.Shoot(folder, "network-trying-"+s.name+"-en")
+	}
+	b.Touch(`[data-action="network-keep"]`)
+	other.did(t, "confirm")
+	b.Until(`!document.querySelector('[data-field="network-trying"]')`)
 }
 
 // TestKeyboard sets a room up and opens the updates without a touch.

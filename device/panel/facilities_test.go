@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 func (b *box) SetName(ctx context.Context, name string) error {
@@ -31,9 +32,14 @@ func (b *box) SetNetwork(ctx context.Context, s NetworkSettings) error {
 			if s.Gateway.IsValid() {
 				n["Gateway"] = s.Gateway.String()
 			}
+			n["ConfirmBy"] = time.Now().Add(2 * time.Minute)
 		}
 		tx.Set("Network", n)
 	})
+}
+
+func (b *box) ConfirmNetwork(ctx context.Context) error {
+	return b.do(ctx, "confirm", func(tx *Tx) { tx.Remove("Network/ConfirmBy") })
 }
 
 func (b *box) StartEnrolment(ctx context.Context, invitation string) error {
@@ -122,6 +128,7 @@ func TestFacilities(t *testing.T) {
 		{"DNS by name", "Network/Set", map[string]any{"Method": "Static", "Address": "10.0.0.5/24", "Dns": []any{"10.0.0.1", "router"}}, InvalidParams, "Dns", ""},
 		{"DNS of a zone", "Network/Set", map[string]any{"Method": "Static", "Address": "10.0.0.5/24", "Dns": []any{"fe80::1%eth0"}}, InvalidParams, "Dns", ""},
 		{"DNS too many", "Network/Set", map[string]any{"Method": "Static", "Address": "10.0.0.5/24", "Dns": []any{"10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.6"}}, InvalidParams, "Dns", ""},
+		{"network kept", "Network/Confirm", nil, "", "", "confirm"},
 		{"check", "Updates/Check", nil, "", "", "check"},
 		{"download", "Updates/Download", map[string]any{"Version": "1.2.0"}, "", "", "download 1.2.0 false"},
 		{"download an older one", "Updates/Download", map[string]any{"Version": "1.2.0", "Older": true}, "", "", "download 1.2.0 true"},
@@ -167,17 +174,18 @@ func TestFacilitiesState(t *testing.T) {
 	b.srv.Publish(func(tx *Tx) {
 		tx.Set("Setup", map[string]string{"State": "Waiting", "Detail": "waits for the site's staff"})
 		tx.Set("Enrolment", map[string]string{"State": "Waiting", "Site": "Nord", "Chip": strings.Repeat("a", 64), "LastError": "Unreachable"})
-		tx.Set("Network", map[string]any{"Method": "Static", "Address": "10.0.0.5/24", "Gateway": "", "Dns": []string{"10.0.0.1"}, "Current": ""})
+		tx.Set("Network", map[string]any{"Method": "Static", "Address": "10.0.0.5/24", "Gateway": "", "Dns": []string{"10.0.0.1"}, "Current": "", "ConfirmBy": start})
 		tx.Set("Updates", map[string]any{
 			"Running": "1.2.3", "Candidate": "1.3.0", "State": "Waiting", "Progress": 100, "BlockedBy": "Call", "Floor": 1, "DarkMinutes": 3,
 			"Failure": Failure{"1.3.0", "unhealthy", "no picture"}, "Offered": map[string]Offer{"s": {"1.3.0", 1 << 40, "Site"}},
 		})
 		tx.Event("Updates/RolledBack", map[string]string{"Version": "1.3.0", "Reason": "unhealthy"})
+		tx.Event("Network/Reverted", map[string]string{})
 	})
 	want := map[string]string{
 		"Setup":     `{"Detail":"waits for the site's staff","State":"Waiting"}`,
 		"Enrolment": `{"Chip":"` + strings.Repeat("a", 64) + `","LastError":"Unreachable","Site":"Nord","State":"Waiting"}`,
-		"Network":   `{"Address":"10.0.0.5/24","Current":"","Dns":["10.0.0.1"],"Gateway":"","Method":"Static"}`,
+		"Network":   `{"Address":"10.0.0.5/24","ConfirmBy":"2026-11-03T09:02:00.000Z","Current":"","Dns":["10.0.0.1"],"Gateway":"","Method":"Static"}`,
 		"Updates": `{"BlockedBy":"Call","Candidate":"1.3.0","DarkMinutes":3,"Failure":{"Detail":"no picture","Reason":"unhealthy","Version":"1.3.0"},"Floor":1,` +
 			`"Offered":{"s":{"Bytes":1099511627776,"Source":"Site","Version":"1.3.0"}},"Progress":100,"Running":"1.2.3","State":"Waiting"}`,
 	}
@@ -190,7 +198,7 @@ func TestFacilitiesState(t *testing.T) {
 			t.Errorf("%s is %s, want %s", path, raw, text)
 		}
 	}
-	if n := len(b.srv.store.ring); n != 1 {
-		t.Errorf("%d moments, want the one event", n)
+	if n := len(b.srv.store.ring); n != 2 {
+		t.Errorf("%d moments, want the two events", n)
 	}
 }

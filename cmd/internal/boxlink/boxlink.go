@@ -13,6 +13,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 )
 
 // Socket is where boxd listens.
@@ -39,9 +40,13 @@ type Box interface {
 	// set-up. The serial number, typed by a person, says that this box is meant.
 	Reset(ctx context.Context, serial string) error
 	Network(ctx context.Context) (NetworkState, error)
-	// SetNetwork configures the wired interface, now and for later starts. The
+	// SetNetwork has the wired interface try a configuration. Without
+	// ConfirmNetwork, and at a restart, the one before comes back. Another trial
+	// that runs ends with it; the configuration that is kept needs no trial. The
 	// connection through which a person asked may end with it.
 	SetNetwork(ctx context.Context, n Network) error
+	// ConfirmNetwork keeps the configuration that is on trial.
+	ConfirmNetwork(ctx context.Context) error
 }
 
 // The phases of an update.
@@ -131,12 +136,15 @@ type Network struct {
 	DNS     []string `json:"dns"`     // at most three; may be empty
 }
 
-// NetworkState is the configuration and what came of it. The latter [Client] finds
-// where it runs: boxd has no network.
+// NetworkState is the configuration in force and what came of it. The latter
+// [Client] finds where it runs: boxd has no network.
 type NetworkState struct {
 	Network
-	Interface string   `json:"interface"` // the wired one; empty if there is none
-	Current   []string `json:"current"`   // addresses with the lengths of their prefixes
+	// ConfirmBy is when the one before comes back unless this one is confirmed;
+	// zero if it is kept.
+	ConfirmBy time.Time `json:"confirm_by,omitzero"`
+	Interface string    `json:"interface"` // the wired one; empty if there is none
+	Current   []string  `json:"current"`   // addresses with the lengths of their prefixes
 }
 
 // Reasons of a [Refusal] that are not among those of package update. A reason is
@@ -147,6 +155,7 @@ const (
 	Absent      = "absent"       // no such bundle on a stick
 	WrongSerial = "wrong_serial" // another box is meant
 	Invalid     = "invalid"      // a value that no configuration has
+	NoTrial     = "no_trial"     // there is nothing to confirm, or no longer
 	Unavailable = "unavailable"  // nothing can be installed on this system
 	BadRequest  = "bad_request"  // not in the form prescribed
 	Internal    = "internal"     // boxd's log says why

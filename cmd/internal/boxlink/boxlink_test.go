@@ -42,7 +42,7 @@ var (
 		Update: Update{Phase: Trial, Running: Release{"1.5.0", 8}, Target: &Release{"1.5.0", 8}, Failure: &Failure{"1.4.0", "unhealthy", "no sound"}, Floor: 3},
 		Work:   Work{Writing, 5, 10, "1.6.0"},
 	}
-	aNetwork = NetworkState{Network{Static, "10.0.0.5/24", "10.0.0.1", []string{"10.0.0.2"}}, wired(sysfs), nil}
+	aNetwork = NetworkState{Network{Static, "10.0.0.5/24", "10.0.0.1", []string{"10.0.0.2"}}, time.Date(2026, 3, 1, 9, 2, 0, 0, time.UTC), wired(sysfs), nil}
 )
 
 func (d *desk) Status(context.Context) (Status, error) { return aStatus, d.note("status") }
@@ -76,6 +76,7 @@ func (d *desk) Restart(_ context.Context, reason string) error { return d.note("
 func (d *desk) Reset(_ context.Context, serial string) error   { return d.note("reset", serial) }
 func (d *desk) Network(context.Context) (NetworkState, error)  { return aNetwork, d.note("network") }
 func (d *desk) SetNetwork(_ context.Context, n Network) error  { return d.note("set", n) }
+func (d *desk) ConfirmNetwork(context.Context) error           { return d.note("confirm") }
 
 // serve has the desk answer at a socket.
 func serve(t *testing.T, b Box) string {
@@ -115,6 +116,7 @@ func TestCalls(t *testing.T) {
 		{"resetIC-0001", nil, func() (any, error) { return nil, c.Reset(ctx, "IC-0001") }},
 		{"network", aNetwork, func() (any, error) { return c.Network(ctx) }},
 		{"set{static 10.0.0.5/24 10.0.0.1 [10.0.0.2]}", nil, func() (any, error) { return nil, c.SetNetwork(ctx, aNetwork.Network) }},
+		{"confirm", nil, func() (any, error) { return nil, c.ConfirmNetwork(ctx) }},
 	} {
 		got, err := call.do()
 		if err != nil || !reflect.DeepEqual(got, call.answer) || d.asked != call.want {
@@ -232,6 +234,8 @@ func TestHostileRequests(t *testing.T) {
 		"POST /v1/restart\n{\"serial\": \"IC-0001\"}",
 		"POST /v1/reset\n\"IC-0001\"",
 		"PUT /v1/network\n{\"method\": \"dhcp\", \"exec\": \"/bin/sh\"}",
+		"POST /v1/network/confirm\n",
+		"POST /v1/network/confirm\n{\"method\": \"dhcp\"}",
 		"POST /v1/install?older=2\nICBUNDL1",
 		"POST /v1/install?older=0&older=1\nICBUNDL1",
 		"POST /v1/install?force\nICBUNDL1",

@@ -109,6 +109,11 @@ func (c *Client) SetNetwork(ctx context.Context, n Network) error {
 	return c.ask(ctx, http.MethodPut, "/v1/network", n, &nothing{})
 }
 
+// ConfirmNetwork implements [Box].
+func (c *Client) ConfirmNetwork(ctx context.Context) error {
+	return c.ask(ctx, http.MethodPost, "/v1/network/confirm", nothing{}, &nothing{})
+}
+
 // ask is send for what is answered soon.
 func (c *Client) ask(ctx context.Context, method, path string, request, answer any) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("box: no answer"))

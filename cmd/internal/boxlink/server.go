@@ -97,6 +97,12 @@ func Handler(b Box, log *slog.Logger) http.Handler {
 		}
 		return nothing{}, b.SetNetwork(r.Context(), n)
 	})
+	add("POST /v1/network/confirm", func(w http.ResponseWriter, r *http.Request) (any, error) {
+		if _, err := read[nothing](w, r); err != nil {
+			return nil, err
+		}
+		return nothing{}, b.ConfirmNetwork(r.Context())
+	})
 	return m
 }
 
@@ -175,7 +181,7 @@ func statusOf(reason string) int {
 		return http.StatusBadRequest
 	case Absent:
 		return http.StatusNotFound
-	case Busy:
+	case Busy, NoTrial:
 		return http.StatusConflict
 	case Internal:
 		return http.StatusInternalServerError

@@ -11,13 +11,18 @@ import { Heading, ScreenProps } from "./parts";
 import { Incoming, Joining, Leaving, Outgoing } from "./ringing";
 import { AddSheet, EndSheet, Lobby, MemberSheet, TroubleSheet } from "./sheets";
 import { Setup } from "./setup";
+import { Away, elsewhere, NetworkNotice } from "./nettrial";
 import { Key, minutesOf, t, timeOf } from "./texts";
 import { Notice, Updates } from "./updates";
 
+function inSetup(m: Model): boolean {
+  const state = m.status.Setup && m.status.Setup.State;
+  return !!state && state !== "Done";
+}
+
 function Screen(p: ScreenProps): VNode {
   const c = p.m.status.Call || {};
-  const setup = p.m.status.Setup && p.m.status.Setup.State;
-  if (setup && setup !== "Done") return <Setup key="setup" m={p.m} />;
+  if (inSetup(p.m)) return <Setup key="setup" m={p.m} />;
   switch (c.State) {
     case "Ringing":
       return c.Direction === "Outgoing" ? <Outgoing key="out" m={p.m} /> : <Incoming key="in" m={p.m} />;
@@ -92,6 +97,8 @@ function Dark(p: ScreenProps): VNode | null {
 function Stale(p: ScreenProps): VNode | null {
   if (!p.m.stale) return null;
   if (p.m.dark) return <Dark m={p.m} />;
+  const address = elsewhere(p.m);
+  if (address !== undefined) return <Away m={p.m} address={address} />;
   return (
     <div class="stale" data-screen="stale">
       <div class="stale-card">
@@ -147,6 +154,7 @@ class App extends Component<ScreenProps> {
         <div class={"live" + (m.stale ? " dimmed" : "")} aria-hidden={m.stale ? "true" : null} {...{ inert: m.stale }}>
           <Conditions m={m} />
           <Notice m={m} />
+          <NetworkNotice m={m} setup={inSetup(m)} />
           <Screen m={m} />
           <Lobby m={m} />
           <p class={"waits" + (waits ? " shown" : "")} role="status" data-field="waits">{waits ? t(waits) : ""}</p>

@@ -43,6 +43,7 @@ interface Options {
 
 const staleMs = 3000;
 const explainMs = 2000; // a touch without effect says from here what it waits for
+const trialMs = 130000; // longer than the room tries settings of its network
 const giveUpMs = 15000; // longer than the room thinks about a command
 
 /** Model is all that the screens show. It tells one listener when it changed. */
@@ -56,6 +57,8 @@ export class Model implements Listener {
   facilities = false; // this panel may look after the room
   panel = ""; // its id
   dark: Dark | null = null; // kept while the room is away
+  tried: { address: string; until: number } | null = null; // settings of the network sent here; room's time, ms
+  reverted = false; // those before are back, which nobody has read yet
   readonly pending = new Map<string, Pending>();
   changed: () => void = () => undefined;
 
@@ -118,6 +121,17 @@ export class Model implements Listener {
     this.show({ what: "main" });
   }
 
+  /** tries says where the room is to be found if contact is lost now; empty: nobody here knows. */
+  tries(address: string): void {
+    this.tried = { address, until: this.now() + trialMs };
+    this.reverted = false;
+  }
+
+  readReverted(): void {
+    this.reverted = false;
+    this.changed();
+  }
+
   dismiss(): void {
     this.trouble = null;
     this.changed();
@@ -155,6 +169,10 @@ export class Model implements Listener {
 
   private happened(e: Happening): void {
     const reason = String(e.Value.Reason || "");
+    if (e.Path === "Event/Network/Reverted") {
+      this.reverted = true;
+      this.tried = null;
+    }
     if (e.Path === "Event/Call/Refused") {
       // What was started came to nothing, perhaps before the state ever showed it.
       for (const key of this.pending.keys()) if (key.startsWith("start:")) this.pending.delete(key);

@@ -5,6 +5,7 @@ import { Field, Onward, Steps } from "./fields";
 import { Icon } from "./icons";
 import { Refusal } from "./link";
 import { Model } from "./model";
+import { confirmBy, Trying } from "./nettrial";
 import { Heading, Name, ScreenProps, Touch } from "./parts";
 import { follow, Key, language, languages, reason, t } from "./texts";
 import { Language, Method, Network } from "./tree";
@@ -20,6 +21,7 @@ interface Draft {
   dns: string;
   invitation: string;
   wrong: string; // the field that is to blame
+  again: boolean; // the network is set once more while settings are tried
   begun: boolean; // a try has just begun; what is said of an earlier one is old
 }
 
@@ -52,6 +54,7 @@ export class Setup extends Component<ScreenProps, Draft> {
       dns: (n.Dns || []).join(", "),
       invitation: "",
       wrong: "",
+      again: false,
       begun: false,
     };
   }
@@ -64,7 +67,7 @@ export class Setup extends Component<ScreenProps, Draft> {
   }
 
   private go(step: Step): void {
-    this.setState({ step, wrong: "" });
+    this.setState({ step, wrong: "", again: false });
   }
 
   /** blame marks the field of a refusal in place. */
@@ -92,10 +95,14 @@ export class Setup extends Component<ScreenProps, Draft> {
     const dns = d.dns.split(/[\s,;]+/).filter((a) => a !== "");
     const hand = { Method: "Static", Address: d.address.trim(), Gateway: d.gateway.trim(), Dns: dns };
     const set = d.method === "Static" ? hand : { Method: "Dhcp" };
+    this.props.m.tries(d.method === "Static" ? hand.Address : "");
     this.props.m.act("network", "Network/Set", set, () => false, "waits.save", {
       repeat: true,
       then: () => this.go("invitation"),
-      failed: (r) => this.blame(r),
+      failed: (r) => {
+        this.props.m.tried = null;
+        return this.blame(r);
+      },
     });
   }
 
@@ -121,6 +128,7 @@ export class Setup extends Component<ScreenProps, Draft> {
     const state = m.status.Setup && m.status.Setup.State;
     const failure = (!this.state.begun && m.status.Enrolment && m.status.Enrolment.LastError) || "";
     if (!m.facilities) return <Elsewhere m={m} />;
+    if (confirmBy(m) !== "" && !this.state.again) return <Trying m={m} again={() => this.setState({ step: "network", wrong: "", again: true })} />;
     if (this.state.step !== "sent") return this.page();
     if (state === "Waiting") return <Waiting m={m} why={failure} ways={this.ways()} />;
     if (state === "Needed" && failure !== "") return this.failed(failure);

@@ -61,7 +61,11 @@ export function t(key: Key, fill: { name?: string; time?: string } = {}): string
   return text.replace(/\{(name|time)\}/g, (_, what: "name" | "time") => fill[what] || "");
 }
 
-/** minutesOf writes a number of minutes, and bytesOf a size, as people of the language do. */
+/** secondsOf and minutesOf write a number of those, and bytesOf a size, as people of the language do. */
+export function secondsOf(n: number): string {
+  return new Intl.NumberFormat(region, { style: "unit", unit: "second", unitDisplay: "long" }).format(n);
+}
+
 export function minutesOf(n: number): string {
   return new Intl.NumberFormat(region, { style: "unit", unit: "minute", unitDisplay: "long" }).format(n);
 }

@@ -98,6 +98,7 @@ export interface Network {
   Gateway?: string;
   Dns?: string[];
   Current?: string;
+  ConfirmBy?: string;
 }
 
 export interface Offer {
