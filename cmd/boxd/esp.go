@@ -90,9 +90,18 @@ func (e esp) WriteFile(name string, b []byte) error {
 	return e.with(true, func(f *update.Folder) error { return f.WriteFile(name, b) })
 }
 
-// Rename implements [update.ESP].
-func (e esp) Rename(from, to string) error {
-	return e.with(true, func(f *update.Folder) error { return f.Rename(from, to) })
+// ReadStart implements [update.ESP].
+func (e esp) ReadStart(name string) (b []byte, err error) {
+	err = e.with(false, func(f *update.Folder) (err error) {
+		b, err = f.ReadStart(name)
+		return err
+	})
+	return b, err
+}
+
+// WriteStart implements [update.ESP].
+func (e esp) WriteStart(name string, b []byte) error {
+	return e.with(true, func(f *update.Folder) error { return f.WriteStart(name, b) })
 }
 
 // Remove implements [update.ESP].

@@ -9,8 +9,8 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"errors"
-	"io/fs"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -24,25 +24,34 @@ import (
 	"incamera/secureboot/update"
 )
 
-// worn is an ESP on a medium that takes no more names, after so many.
+// worn is an ESP on a medium that takes no more files, after so many.
 type worn struct {
-	names []string
+	files map[string][]byte
 	left  atomic.Int32
 }
 
 var errWorn = errors.New("input/output error")
 
-func (w *worn) Names() ([]string, error)               { return slices.Clone(w.names), nil }
-func (w *worn) ReadFile(string, int64) ([]byte, error) { return nil, fs.ErrNotExist }
-func (w *worn) WriteFile(string, []byte) error         { return errWorn }
-func (w *worn) Remove(string) error                    { return errWorn }
-func (w *worn) Sync() error                            { return nil }
+func (w *worn) Names() ([]string, error)                      { return slices.Collect(maps.Keys(w.files)), nil }
+func (w *worn) ReadFile(name string, _ int64) ([]byte, error) { return w.files[name], nil }
+func (w *worn) ReadStart(name string) ([]byte, error)         { return w.files[name], nil }
+func (w *worn) Sync() error                                   { return nil }
 
-func (w *worn) Rename(from, to string) error {
+func (w *worn) WriteFile(name string, b []byte) error {
 	if w.left.Add(-1) < 0 {
 		return errWorn
 	}
-	w.names[slices.Index(w.names, from)] = to
+	w.files[name] = b
+	return nil
+}
+
+func (w *worn) WriteStart(name string, b []byte) error {
+	w.files[name] = b
+	return nil
+}
+
+func (w *worn) Remove(name string) error {
+	delete(w.files, name)
 	return nil
 }
 
@@ -88,7 +97,7 @@ func onTrial(t *testing.T, esp *worn) (r *releases, restarts *atomic.Int32) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	esp.names = []string{"in-camera_1.4.0.efi", "in-camera_1.5.0+2-1.efi"}
+	esp.files = map[string][]byte{"in-camera_1.4.0.efi": []byte("MZ 1.4.0"), "in-camera_1.5.0+2-1.efi": []byte("MZ 1.5.0")}
 	if err := r.learn(t.Context()); err != nil || r.now().Phase != boxlink.Trial {
 		t.Fatalf("%+v, %v", r.now(), err)
 	}
@@ -150,8 +159,8 @@ func TestSilentTrial(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if restarts.Load() != 1 || esp.names[1] != "in-camera_1.5.0+0-1.efi" {
-			t.Errorf("%d restarts; %v", restarts.Load(), esp.names)
+		if _, spent := esp.files["in-camera_1.5.0+0-1.efi"]; restarts.Load() != 1 || !spent || len(esp.files) != 2 {
+			t.Errorf("%d restarts; %q", restarts.Load(), esp.files)
 		}
 		cancel()
 		<-done

@@ -98,8 +98,9 @@ func (u *Updater) Install(ctx context.Context, bundle io.Reader, o Options) (Rel
 			return Release{}, err
 		}
 	}
-	if err := u.stage(ctx, c, bundle, o.Progress); err != nil {
-		if tidy := u.remove(isUnfinished); tidy != nil {
+	uki, err := u.stage(ctx, c, bundle, o.Progress)
+	if err != nil {
+		if _, tidy := u.tidy(); tidy != nil {
 			u.c.Log.Warn("unfinished update left on the esp", "err", tidy)
 		}
 		return Release{}, err
@@ -108,7 +109,7 @@ func (u *Updater) Install(ctx context.Context, bundle io.Reader, o Options) (Rel
 	if err := u.save(record{1, u.r.Generation, &target, nil, c.seen}); err != nil {
 		return Release{}, err
 	}
-	return target, u.arm(running, target)
+	return target, u.arm(running, target, uki)
 }
 
 // clear makes the idle slot one that nothing starts, before its content goes,
@@ -137,45 +138,40 @@ func (u *Updater) clear() (slot, error) {
 	})
 }
 
-// stage puts everything in place but the name that the loader looks for.
-func (u *Updater) stage(ctx context.Context, c *candidate, bundle io.Reader, progress func(written, total int64)) error {
+// stage puts everything in place but the first sector of the UKI, which it
+// returns.
+func (u *Updater) stage(ctx context.Context, c *candidate, bundle io.Reader, progress func(written, total int64)) ([]byte, error) {
 	if progress == nil {
 		progress = func(int64, int64) {}
 	}
 	total := c.System.Size + c.UKI.Size
 	if err := u.writeSystem(ctx, c.System, bundle, func(n int64) { progress(n, total) }); err != nil {
-		return err
+		return nil, err
 	}
 	uki, err := readUKI(bundle, c.UKI)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := c.image(uki, u.c.Trust.DB); err != nil {
-		return err
+		return nil, err
 	}
-	for _, f := range []struct {
-		name string
-		b    []byte
-	}{
-		{policiesName(c.Version) + unfinished, c.Policies},
-		{slot{version: c.Version}.name() + unfinished, uki},
-	} {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err := u.c.ESP.WriteFile(f.name, f.b); err != nil {
-			return fmt.Errorf("update: esp: %w", err)
-		}
-		again, err := u.c.ESP.ReadFile(f.name, int64(len(f.b)))
-		if err != nil {
-			return fmt.Errorf("update: esp: %w", err)
-		}
-		if !bytes.Equal(again, f.b) {
-			return refuse(WriteFailed, "%s reads back differently", f.name)
-		}
+	if err := u.c.ESP.WriteFile(policiesName(c.Version), c.Policies); err != nil {
+		return nil, fmt.Errorf("update: esp: %w", err)
+	}
+	if err := u.readBack(policiesName(c.Version), c.Policies); err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err := u.writeBlank(armed(c.Version).name(), uki); err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
 	progress(total, total)
-	return u.sync()
+	return uki, nil
 }
 
 const chunk = 1 << 20 // bytes written and read at once
@@ -212,21 +208,13 @@ func (u *Updater) writeSystem(ctx context.Context, p Part, bundle io.Reader, pro
 	return nil
 }
 
-// arm gives the new release its names. One rename decides; an older release
-// needs a second, since the loader takes the newest.
-func (u *Updater) arm(running slot, target Release) error {
-	policies := policiesName(target.Version)
-	if err := u.c.ESP.Rename(policies+unfinished, policies); err != nil {
-		return fmt.Errorf("update: esp: %w", err)
-	}
-	if err := u.sync(); err != nil {
-		return err
-	}
-	armed := slot{version: target.Version, counted: true, left: tries}
-	if err := u.c.ESP.Rename(slot{version: target.Version}.name()+unfinished, armed.name()); err != nil {
-		return fmt.Errorf("update: esp: %w", err)
-	}
-	if err := u.sync(); err != nil {
+// armed is the slot of a release whose trial is to come.
+func armed(version string) slot { return slot{version: version, counted: true, left: tries} }
+
+// arm lets the loader take the new release. One sector decides; an older release
+// needs another name for the one that runs, since the loader takes the newest.
+func (u *Updater) arm(running slot, target Release, uki []byte) error {
+	if err := u.start(armed(target.Version).name(), uki); err != nil {
 		return err
 	}
 	u.c.Log.Info("update armed", "version", target.Version, "running", running.version)

@@ -76,8 +76,28 @@ func (f *Folder) WriteFile(name string, b []byte) error {
 	return errors.Join(err, file.Close())
 }
 
-// Rename implements [ESP].
-func (f *Folder) Rename(from, to string) error { return f.root.Rename(from, to) }
+// ReadStart implements [ESP].
+func (f *Folder) ReadStart(name string) ([]byte, error) {
+	file, err := f.root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(io.LimitReader(file, sector))
+}
+
+// WriteStart implements [ESP].
+func (f *Folder) WriteStart(name string, b []byte) error {
+	file, err := f.root.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteAt(b[:min(sector, len(b))], 0)
+	if err == nil {
+		err = file.Sync()
+	}
+	return errors.Join(err, file.Close())
+}
 
 // Remove implements [ESP].
 func (f *Folder) Remove(name string) error { return f.root.Remove(name) }

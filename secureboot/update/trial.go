@@ -38,10 +38,7 @@ type Status struct {
 // after each start of the machine, or of the program, before anything else. In
 // the steady state it writes nothing.
 func (u *Updater) Start() (Status, error) {
-	if err := u.remove(isUnfinished); err != nil {
-		return Status{}, err
-	}
-	all, err := u.slots()
+	all, err := u.tidy()
 	if err != nil {
 		return Status{}, err
 	}
