@@ -45,7 +45,7 @@ func (w *world) pairedDoor(t *testing.T) {
 	if err := c.Do(within(t, stepFor), "Audio/Mute", nil); err != nil {
 		t.Error(err)
 	}
-	r.awaitText(t, stepFor, "Audio/Mute/State", "On")
+	r.awaitText(t, "Audio/Mute/State", "On")
 	if err := c.Do(within(t, stepFor), "System/FactoryReset", map[string]any{"Serial": r.panel.Text("System/Serial")}); err == nil {
 		t.Fatal("a tablet with the role Panel reset the box")
 	}

@@ -93,9 +93,9 @@ func (r *room) do(t *testing.T, command string, params map[string]any) {
 	}
 }
 
-func (r *room) awaitText(t *testing.T, limit time.Duration, path string, want ...string) {
+func (r *room) awaitText(t *testing.T, path string, want ...string) {
 	t.Helper()
-	if err := r.panel.AwaitText(within(t, limit), path, want...); err != nil {
+	if err := r.panel.AwaitText(within(t, stepFor), path, want...); err != nil {
 		t.Fatalf("%s: %v", r.name, err)
 	}
 }
@@ -115,7 +115,7 @@ func (r *room) setUpSystem(t *testing.T) { t.Helper(); r.setUp(t, r.on) }
 func (r *room) join(t *testing.T) {
 	t.Helper()
 	r.connect(t, "")
-	r.awaitText(t, stepFor, "Setup/State", "Needed")
+	r.awaitText(t, "Setup/State", "Needed")
 	r.do(t, "System/SetLanguage", map[string]any{"Language": "de"})
 	r.do(t, "System/SetName", map[string]any{"Name": "Mein Raum"})
 	r.await(t, stepFor, "serial number and chip", func() bool {
@@ -214,7 +214,7 @@ func verified(r *room, releases map[string]string) bool {
 func hangUp(t *testing.T, leaver, other *room) {
 	t.Helper()
 	leaver.do(t, "Call/Leave", map[string]any{"CallId": leaver.panel.Text("Call/CallId")})
-	other.awaitText(t, stepFor, "Call/State", "Idle")
+	other.awaitText(t, "Call/State", "Idle")
 }
 
 // bundle is the path of the bundle that the build made of a release.

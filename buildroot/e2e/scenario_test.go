@@ -113,15 +113,29 @@ func (w *world) reboot(t *testing.T) {
 	}
 	w.a.switchOn(t, "reboot", harness.Options{WriteLog: w.log})
 	w.b.switchOn(t, "reboot", harness.Options{})
-	for _, r := range []*room{w.a, w.b} {
-		r.on.expect(t, "in-camera: unlocked the data by the TPM", attended...)
-		r.connect(t, r.id)
-	}
-	chip, err := w.a.on.Asked()
+	phases := []phase{w.a.phase(t, "firmware and loader", "in-camera: release "), w.a.phase(t, "init", "in-camera: starting the system")}
+	w.a.connect(t, w.a.id)
+	phases = append(phases, w.a.asked(t, "system and room, to the panel"))
+	w.b.on.expect(t, "in-camera: unlocked the data by the TPM", attended...)
+	w.b.connect(t, w.b.id)
+	figureTPM(phases)
+}
+
+// phase waits for a word of a start that goes without a person, and takes what the
+// TPM was asked until then.
+func (r *room) phase(t *testing.T, name, word string) phase {
+	t.Helper()
+	r.on.expect(t, word, attended...)
+	return r.asked(t, name)
+}
+
+func (r *room) asked(t *testing.T, name string) phase {
+	t.Helper()
+	commands, err := r.on.Asked()
 	if err != nil {
 		t.Fatal(err)
 	}
-	figureTPM(chip)
+	return phase{name, commands}
 }
 
 // attended is what no start may say that goes without a person.
@@ -147,6 +161,7 @@ func (w *world) meeting(t *testing.T) {
 // shipped kernel has none built in.
 func (w *world) idle(t *testing.T) {
 	w.noTestOptions(t)
+	figureSizes(t, w.a.image)
 	r := w.b
 	var d net.Dialer
 	conn, err := d.DialContext(t.Context(), "tcp", w.network.Reach(r.number, harness.PortReport))
@@ -274,9 +289,9 @@ func (w *world) cancelled(t *testing.T) {
 	r := w.b
 	r.offered(t, "site-"+versionB)
 	r.do(t, "Updates/Download", map[string]any{"Version": versionB})
-	r.awaitText(t, stepFor, "Updates/State", "Writing")
+	r.awaitText(t, "Updates/State", "Writing")
 	r.do(t, "Updates/Cancel", nil)
-	r.awaitText(t, stepFor, "Updates/State", "Idle")
+	r.awaitText(t, "Updates/State", "Idle")
 	if f := r.panel.Value("Updates/Failure"); f != nil {
 		t.Errorf("a cancelled release left %v", f)
 	}
@@ -304,7 +319,7 @@ func (w *world) failedHealth(t *testing.T) {
 	}
 	r.on.expect(t, "in-camera: unlocked the data by the TPM", attended...)
 	r.connect(t, r.id)
-	r.awaitText(t, stepFor, "Updates/State", "RolledBack")
+	r.awaitText(t, "Updates/State", "RolledBack")
 	if r.panel.Text("Updates/Running") != versionA || r.panel.Text("Updates/Failure/Version") != versionC || r.panel.Text("Updates/Failure/Reason") != "unhealthy" {
 		t.Errorf("after C the panel says %v", r.panel.Value("Updates"))
 	}
@@ -341,5 +356,5 @@ func (w *world) factoryReset(t *testing.T) {
 	r.on.expect(t, "in-camera: a new room: it is being set up", stopped...)
 	r.setUpSystem(t)
 	r.connect(t, "")
-	r.awaitText(t, stepFor, "Setup/State", "Needed")
+	r.awaitText(t, "Setup/State", "Needed")
 }

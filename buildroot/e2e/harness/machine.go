@@ -85,7 +85,7 @@ func (m *Machine) TakeTPM(state string) error {
 	if err := os.Mkdir(m.TPM(), 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(m.TPM(), tpmState), b, 0o600)
+	return os.WriteFile(filepath.Join(m.TPM(), tpmState), b, 0o600) //nolint:gosec // in a folder that the harness made
 }
 
 // tpmState is the file in which swtpm keeps what a TPM keeps without power.

@@ -226,9 +226,9 @@ func (c *Client) AwaitText(ctx context.Context, path string, want ...string) err
 func (c *Client) Ended(ctx context.Context) error {
 	for {
 		c.mu.Lock()
-		changed, failed := c.changed, c.failed
+		changed, ended := c.changed, c.failed != nil
 		c.mu.Unlock()
-		if failed != nil {
+		if ended {
 			return nil
 		}
 		select {
