@@ -78,7 +78,7 @@ func TestOneRelease(t *testing.T) {
 		if strings.Contains(text, "@") {
 			t.Errorf("os-release has a word that nothing fills in:\n%s", text)
 		}
-		if !strings.Contains(text, "\nVERSION_ID=\"1.5.0\"\n") {
+		if !strings.Contains(text, "\nVERSION_ID=\"1.5.0\"\n") || !strings.Contains(text, "\nIMAGE_VERSION=\"1.5.0\"\n") {
 			t.Errorf("os-release does not say the version:\n%s", text)
 		}
 		rendered[variant] = text

@@ -13,7 +13,9 @@ common=$BR2_EXTERNAL_IN_CAMERA_PATH/board/common
 [[ $VERSION =~ ^[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}(-[0-9a-z][0-9a-z.]{0,15})?$ && $ROLLBACK =~ ^[1-9][0-9]{0,17}$ ]] ||
 	{ echo "post-build: version $VERSION is not semantic, or rollback number $ROLLBACK none" >&2; exit 1; }
 
-sed -e "s|@VERSION@|$VERSION|g" -e "s|@VARIANT@|$VARIANT|g" -e "s|@BOARD@|$BOARD|g" "$common/os-release.in" >"$target/usr/lib/os-release"
+# The loader orders by IMAGE_VERSION, where "~" begins what comes before a release:
+# 1.2.0~rc.1 below 1.2.0, as semantic versions are ordered.
+sed -e "s|@VERSION@|$VERSION|g" -e "s|@LOADERVERSION@|$(tr - '~' <<<"$VERSION")|g" -e "s|@VARIANT@|$VARIANT|g" -e "s|@BOARD@|$BOARD|g" "$common/os-release.in" >"$target/usr/lib/os-release"
 ln -sfn ../usr/lib/os-release "$target/etc/os-release"
 
 # What the running image says of itself, and whom it believes.
