@@ -229,7 +229,7 @@ func (c *Client) Ended(ctx context.Context) error {
 		changed, ended := c.changed, c.failed != nil
 		c.mu.Unlock()
 		if ended {
-			return nil
+			return nil //nolint:nilerr // that it ended is what was waited for
 		}
 		select {
 		case <-changed:
