@@ -27,7 +27,9 @@ func mountDevice(device, folder, kind string, write bool) (func() error, error) 
 	if !write {
 		flags |= unix.MS_RDONLY
 	}
-	if err := unix.Mount(device, folder, kind, flags, "umask=0077"); err != nil {
+	// By default the kernel lets nobody write any more once it meets a chain of
+	// clusters that a power cut tore, and so would nobody remove it.
+	if err := unix.Mount(device, folder, kind, flags, "umask=0077,errors=continue"); err != nil {
 		return nil, fmt.Errorf("mount %s as %s: %w", device, kind, err)
 	}
 	return func() error {

@@ -175,4 +175,7 @@ func (f *fat) folder(path string) ([]fatFile, error) {
 	return entries, err
 }
 
+// start reads the first sector of a file, for which its chain need not be whole.
+func (f *fat) start(e fatFile) ([]byte, error) { return f.read(e.first, min(e.size, 512), false) }
+
 func (f *fat) content(e fatFile) ([]byte, error) { return f.read(e.first, e.size, false) }

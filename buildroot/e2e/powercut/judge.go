@@ -97,6 +97,10 @@ func (j *Judge) Judge(disk io.ReaderAt) (Outcome, error) {
 		if !strings.HasSuffix(f.name, ".efi") {
 			continue
 		}
+		// The loader passes over what does not begin as an image, whatever follows.
+		if start, err := esp.start(f); err != nil || !bytes.HasPrefix(start, []byte("MZ")) {
+			continue
+		}
 		b, err := esp.content(f)
 		if err != nil {
 			return Outcome{}, fmt.Errorf("%s: %w", f.name, err)

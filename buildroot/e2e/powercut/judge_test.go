@@ -363,6 +363,12 @@ func TestCuts(t *testing.T) {
 	}
 }
 
+// tear writes a file of which FAT's table knows the first cluster alone.
+func (r *testRoom) tear(name string, b []byte) {
+	r.esp.write(name, b)
+	r.esp.table(r.esp.names[name].first, 0)
+}
+
 // TestJudge damages a disk in each way that the judge knows.
 func TestJudge(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -379,6 +385,8 @@ func TestJudge(t *testing.T) {
 		"UKI":         {func(r *testRoom) { r.disk[r.esp.cluster(linuxCluster+linuxSectors)+500]++ }, "not the release's"},
 		"NoUKI":       {func(r *testRoom) { r.disk[r.esp.cluster(linuxCluster+linuxSectors)]++ }, "nothing to start"},
 		"EmptyUKI":    {func(r *testRoom) { r.esp.names["x"] = fatFile{name: "in-camera_9.0.0.efi"}; r.esp.folder() }, ""},
+		"BlankTorn":   {func(r *testRoom) { r.tear("in-camera_9.0.0+3.efi", make([]byte, 2000)) }, ""},
+		"UKITorn":     {func(r *testRoom) { r.tear("in-camera_1.1.0+3.efi", r.b.uki) }, "leads to 0"},
 		"Policies":    {func(r *testRoom) { r.esp.rename("in-camera_1.0.0.policies.cbor", "x") }, "policies.cbor is missing"},
 		"System":      {func(r *testRoom) { r.disk[slotA+5*blockSize]++ }, "root hash"},
 		"Tree":        {func(r *testRoom) { r.disk[slotA+int64(len(r.a.system))-blockSize]++ }, "level 0 of the tree"},
