@@ -24,8 +24,18 @@ import (
 	"incamera/secureboot/update"
 )
 
-// bare is a box of which there is nothing but a serial number and systemctl.
+// bare is a boxd on a box of which there is nothing but a serial number and
+// systemctl.
 func bare(t *testing.T) (*boxlink.Client, places) {
+	t.Helper()
+	at := bareBox(t)
+	c, stop := start(t, at)
+	t.Cleanup(stop)
+	return c, at
+}
+
+// bareBox is that box alone.
+func bareBox(t *testing.T) places {
 	t.Helper()
 	dir := t.TempDir()
 	at := places{
@@ -45,9 +55,7 @@ func bare(t *testing.T) (*boxlink.Client, places) {
 			t.Fatal(err)
 		}
 	}
-	c, stop := start(t, at)
-	t.Cleanup(stop)
-	return c, at
+	return at
 }
 
 // start has a boxd serve a box until stop is called.

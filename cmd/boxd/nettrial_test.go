@@ -115,7 +115,7 @@ func TestSetNetwork(t *testing.T) {
 
 // TestNetworkReverts: what nobody confirms does not stay.
 func TestNetworkReverts(t *testing.T) {
-	_, at := bare(t)
+	at := bareBox(t)
 	w := wire{t, at}
 	at.trial = 20 * time.Millisecond
 	c, stop := start(t, at)
@@ -138,7 +138,7 @@ func TestNetworkReverts(t *testing.T) {
 
 // TestNetworkCut: a boxd that ends during a trial has not kept it.
 func TestNetworkCut(t *testing.T) {
-	_, at := bare(t)
+	at := bareBox(t)
 	w := wire{t, at}
 	c, stop := start(t, at)
 	for _, n := range []boxlink.Network{first, second} {
