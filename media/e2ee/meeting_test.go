@@ -377,6 +377,9 @@ func (m *meeting) take(epoch uint64, commit []byte, welcomes []e2ee.Welcome) err
 			continue
 		}
 		s, err := to.joiner.Join(m.ctx, w.Message)
+		if err != nil && m.ctx.Err() != nil {
+			return context.Cause(m.ctx) // the test is over, and a session still at work
+		}
 		if err != nil {
 			m.tb.Errorf("%s cannot join: %v", w.To, err)
 			continue
